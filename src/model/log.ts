@@ -1,0 +1,10 @@
+/** What may stand beside a message: plain values, never a secret or a payload. */
+export type LogFields = Record<string, string | number | boolean | undefined>;
+
+/** Writes one line per event. */
+export interface Log {
+  info(message: string, fields?: LogFields): void;
+  warn(message: string, fields?: LogFields): void;
+  /** `error` is written with its stack. */
+  error(message: string, error: unknown, fields?: LogFields): void;
+}
