@@ -1,0 +1,119 @@
+import { Code } from "@connectrpc/connect";
+import type { AttemptFailure } from "../model/attempt-result.ts";
+import type { HttpClient } from "./http-client.ts";
+import { excerpt, failedAnswer, failedExchange, type HttpAnswer, meaningOfStatus } from "./http-failure.ts";
+import { type JsonNode, readYaml } from "./yaml-reader.ts";
+import { yamlFromJsonText } from "./yaml-writer.ts";
+
+export interface AidboxRpcOptions {
+  http: HttpClient;
+  /** Path of the base URL, without a trailing slash; often empty. */
+  basePath: string;
+  /** The client's id and secret, read anew for each request. */
+  credentials: () => { clientId: string; clientSecret: string };
+  /** The wall clock, for `Retry-After`. */
+  now: () => number;
+}
+
+/** What came of one RPC: its `result`, or a failure. */
+export type AidboxResult = { readonly kind: "accepted"; readonly result: JsonNode } | AttemptFailure;
+
+/** Aidbox's RPC endpoint. */
+export interface AidboxRpc {
+  /** Sends one RPC, the YAML that `aidboxBody` made, within `timeoutMs`. */
+  send(body: string, timeoutMs: number, signal?: AbortSignal): Promise<AidboxResult>;
+}
+
+/** Writes one RPC as YAML. `params` is a JSON object as text. */
+export function aidboxBody(method: string, params: string): string {
+  return yamlFromJsonText(`{"method":${JSON.stringify(method)},"params":${params}}`);
+}
+
+/**
+ * Creates the way to Aidbox's RPC endpoint: `POST {base}/rpc` with a YAML body,
+ * HTTP Basic (FACT). The answer is asked for as YAML and read as YAML or JSON.
+ */
+export function createAidboxRpc(options: AidboxRpcOptions): AidboxRpc {
+  return {
+    async send(body, timeoutMs, signal) {
+      const { clientId, clientSecret } = options.credentials();
+      const basic = Buffer.from(`${clientId}:${clientSecret}`).toString("base64");
+      const exchange = await options.http.post({
+        path: `${options.basePath}/rpc`,
+        headers: {
+          authorization: `Basic ${basic}`,
+          "content-type": "text/yaml",
+          accept: "text/yaml",
+        },
+        body,
+        timeoutMs,
+        signal,
+      });
+      return exchange.kind === "answered"
+        ? resultOfAnswer(exchange, [clientSecret, basic], options.now())
+        : failedExchange(exchange, "aidbox");
+    },
+  };
+}
+
+// An `error` is a failure at any status; only a 2xx with a `result` is success.
+// The one error that was ever published for these RPCs comes with 422 (FACT).
+function resultOfAnswer(answer: HttpAnswer, secrets: readonly string[], nowMs: number): AidboxResult {
+  const body = parseBody(answer);
+  const meaning = meaningOfStatus(answer.status);
+  const error = body?.entries?.get("error");
+  const result = body?.entries?.get("result");
+  if (error === undefined && meaning === "accepted" && result !== undefined) {
+    return { kind: "accepted", result };
+  }
+  const words = { upstream: "aidbox", ...errorWords(error, body, secrets) };
+  if (error === undefined && meaning === "accepted") {
+    const type = excerpt(answer.headers["content-type"] ?? "no content-type", []);
+    const said = `${type}, and neither a result nor an error in it`;
+    return failedAnswer("inDoubt", answer, { ...words, said }, nowMs);
+  }
+  if (error === undefined && answer.status >= 300 && answer.status < 400) {
+    const said = "a redirect, which is not followed: the base URL is wrong";
+    return failedAnswer("rejected", answer, { ...words, said }, nowMs);
+  }
+  const failed = failedAnswer(meaning === "accepted" ? "rejected" : meaning, answer, words, nowMs);
+  if (failed.kind === "rejected" && words.said?.startsWith("Invalid params") === true) {
+    failed.failure.code = Code.InvalidArgument;
+  }
+  return failed;
+}
+
+function parseBody(answer: HttpAnswer): JsonNode | undefined {
+  try {
+    return readYaml(answer.body);
+  } catch {
+    return undefined;
+  }
+}
+
+// `error` may be any JSON value; the usual one has `message` and `type`, and
+// `Invalid params` has a list of `errors` (FACT). The layer in front that checks
+// credentials answers with a FHIR OperationOutcome (FACT).
+function errorWords(
+  error: JsonNode | undefined,
+  body: JsonNode | undefined,
+  secrets: readonly string[],
+): { said?: string; type?: string } {
+  if (error === undefined) {
+    const diagnostics = textOf(body?.entries?.get("issue")?.items?.[0]?.entries?.get("diagnostics"));
+    return diagnostics === undefined ? {} : { said: excerpt(diagnostics, secrets) };
+  }
+  const type = textOf(error.entries?.get("type"));
+  const problems = error.entries?.get("errors")?.items?.map((item) => textOf(item.entries?.get("message")));
+  const said = [textOf(error.entries?.get("message")) ?? textOf(error) ?? error.text, ...(problems ?? [])]
+    .filter((part) => part !== undefined)
+    .join(": ");
+  return {
+    said: excerpt(said, secrets),
+    ...(type === undefined ? {} : { type: excerpt(type, secrets) }),
+  };
+}
+
+function textOf(node: JsonNode | undefined): string | undefined {
+  return node?.text.startsWith('"') ? JSON.parse(node.text) : undefined;
+}

@@ -1,0 +1,165 @@
+import { type Dispatcher, Pool } from "undici";
+
+export interface HttpClientOptions {
+  /** Scheme, host and port of the upstream, for example `https://webhook.getorchestra.io`. */
+  origin: string;
+  /** How many connections may be open at once, each with one request at a time. */
+  connections: number;
+  /** The largest answer that is read, in bytes. A larger one counts as broken off. */
+  maxResponseBytes: number;
+  /** How long a connection may take to be made, TLS included. */
+  connectTimeoutMs: number;
+}
+
+export interface HttpPost {
+  /** Path and query, beginning with `/`. Sent as it is. */
+  path: string;
+  headers: Record<string, string>;
+  body: string;
+  /** From the call to the last byte of the answer. */
+  timeoutMs: number;
+  /** Ends the request early. */
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * What came of one HTTP request.
+ *
+ * - `answered`: the whole answer is here, whatever its status.
+ * - `notSent`: surely no byte of the request left, so nobody took it: DNS, connect
+ *   or TLS failed, or time was over while it waited for a connection.
+ * - `broken`: the request was begun and there is no whole answer: a reset, a
+ *   timeout, an answer that is too large or encoded in a way nobody asked for.
+ *
+ * `cause` names what happened for people and holds no URL. `timedOut` tells the
+ * request's own time from other ends.
+ */
+export type HttpExchange =
+  | {
+      readonly kind: "answered";
+      readonly status: number;
+      readonly headers: Readonly<Record<string, string | undefined>>;
+      readonly body: string;
+    }
+  | { readonly kind: "notSent" | "broken"; readonly cause: string; readonly timedOut: boolean };
+
+export interface HttpClient {
+  /** Never throws for what the network or the upstream does. */
+  post(request: HttpPost): Promise<HttpExchange>;
+  /** Ends all connections, at once; requests under way end as `broken`. */
+  close(): Promise<void>;
+}
+
+/**
+ * Creates a client for one origin that keeps connections alive. It follows no
+ * redirect, sends no request twice, and asks for no content coding.
+ */
+export function createHttpClient(options: HttpClientOptions): HttpClient {
+  const pool = new Pool(options.origin, {
+    connections: options.connections,
+    pipelining: 1,
+    // Each request has one deadline for all of it; these two would only end it
+    // some time later or, with a body that drips, never.
+    headersTimeout: 0,
+    bodyTimeout: 0,
+    connect: { timeout: options.connectTimeoutMs, allowH2: false },
+    allowH2: false,
+  });
+  return {
+    post: (request) =>
+      new Promise((resolve) => {
+        const exchange = createExchange(request, options.maxResponseBytes, resolve);
+        pool.dispatch(
+          { path: request.path, method: "POST", headers: request.headers, body: request.body },
+          exchange,
+        );
+      }),
+    close: () => pool.destroy(),
+  };
+}
+
+// One request as undici sees it. undici tells when it begins to write the request
+// (`onRequestStart`): what fails before was surely not sent.
+function createExchange(
+  request: HttpPost,
+  maxResponseBytes: number,
+  resolve: (exchange: HttpExchange) => void,
+): Dispatcher.DispatchHandler {
+  let controller: Dispatcher.DispatchController | undefined;
+  let settled = false;
+  let status = 0;
+  let headers: Record<string, string | undefined> = {};
+  let size = 0;
+  const chunks: Buffer[] = [];
+
+  function settle(exchange: HttpExchange): void {
+    if (settled) {
+      return;
+    }
+    settled = true;
+    clearTimeout(timer);
+    request.signal?.removeEventListener("abort", onAbort);
+    resolve(exchange);
+  }
+  function fail(cause: string, timedOut = false): void {
+    settle({ kind: controller === undefined ? "notSent" : "broken", cause, timedOut });
+    // A request that still waits for a connection is ended when it gets one.
+    controller?.abort(new Error(cause));
+  }
+  function onAbort(): void {
+    fail("the call was ended by its caller");
+  }
+
+  const timer = setTimeout(fail, request.timeoutMs, `no answer within ${request.timeoutMs} ms`, true);
+  if (request.signal?.aborted === true) {
+    onAbort();
+  }
+  request.signal?.addEventListener("abort", onAbort, { once: true });
+
+  return {
+    onRequestStart(started) {
+      if (settled) {
+        started.abort(new Error("ended before it was sent"));
+        return;
+      }
+      controller = started;
+    },
+    onResponseStart(_, statusCode, responseHeaders) {
+      status = statusCode;
+      headers = firstValues(responseHeaders);
+      const coding = headers["content-encoding"];
+      if (coding !== undefined && coding !== "identity") {
+        fail(`the answer has the content-encoding ${coding.slice(0, 40)}, which was not asked for`);
+      }
+    },
+    onResponseData(_, chunk) {
+      size += chunk.length;
+      if (size > maxResponseBytes) {
+        fail(`the answer is larger than ${maxResponseBytes} bytes`);
+        return;
+      }
+      chunks.push(chunk);
+    },
+    onResponseEnd() {
+      const body = chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks);
+      settle({ kind: "answered", status, headers, body: body.toString("utf8") });
+    },
+    onResponseError(_, error) {
+      fail(causeOf(error));
+    },
+  };
+}
+
+function firstValues(
+  headers: Record<string, string | string[] | undefined>,
+): Record<string, string | undefined> {
+  return Object.fromEntries(
+    Object.entries(headers).map(([name, value]) => [name, Array.isArray(value) ? value[0] : value]),
+  );
+}
+
+// Messages of sockets and resolvers name hosts and ports, never a path or a key.
+function causeOf(error: Error): string {
+  const code = (error as NodeJS.ErrnoException).code;
+  return code === undefined ? error.message : `${error.message} (${code})`;
+}

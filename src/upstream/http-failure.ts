@@ -1,0 +1,106 @@
+import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
+import type { AttemptFailure } from "../model/attempt-result.ts";
+import { createFailure } from "../model/failure.ts";
+import type { HttpExchange } from "./http-client.ts";
+import { parseRetryAfter } from "./retry-after.ts";
+
+/** An answer of the upstream, whatever its status. */
+export type HttpAnswer = Extract<HttpExchange, { kind: "answered" }>;
+
+/** What an HTTP status says of a request that changes something. */
+export type StatusMeaning = "accepted" | "rejected" | "unauthorized" | "unavailable" | "inDoubt";
+
+/**
+ * Says what a status means where an upstream has no rule of its own.
+ *
+ * 408, 425, 429 and 503 say that the request was not taken. Any other 5xx may
+ * come after it was. A redirect is never followed: 301 would turn the POST into a
+ * GET, whose 200 looks like success.
+ */
+export function meaningOfStatus(status: number): StatusMeaning {
+  if (status >= 200 && status < 300) {
+    return "accepted";
+  }
+  if (status === 401 || status === 403) {
+    return "unauthorized";
+  }
+  if (status === 408 || status === 425 || status === 429 || status === 503) {
+    return "unavailable";
+  }
+  return status >= 500 ? "inDoubt" : "rejected";
+}
+
+const reasons = {
+  rejected: ErrorReason.UPSTREAM_REJECTED,
+  tooEarly: ErrorReason.UPSTREAM_REJECTED,
+  unauthorized: ErrorReason.UPSTREAM_AUTH,
+  unavailable: ErrorReason.UPSTREAM_UNAVAILABLE,
+  inDoubt: ErrorReason.UPSTREAM_UNCERTAIN,
+} as const;
+
+/** Says how an upstream names itself, and what it said. */
+export interface UpstreamWords {
+  /** `orchestra`, `orchestrator` or `aidbox`. */
+  upstream: string;
+  /** What the upstream said of the failure, for people; already free of secrets. */
+  said?: string | undefined;
+  /** The upstream's own word for the kind of failure. */
+  type?: string | undefined;
+}
+
+/** Turns an answer that is no success into a result of the given kind. */
+export function failedAnswer(
+  kind: keyof typeof reasons,
+  answer: HttpAnswer,
+  words: UpstreamWords,
+  nowMs: number,
+): AttemptFailure {
+  const { upstream, said, type } = words;
+  const retryAfterMs = parseRetryAfter(answer.headers["retry-after"], nowMs);
+  return {
+    kind,
+    failure: createFailure(
+      reasons[kind],
+      said === undefined
+        ? `${upstream} answered ${answer.status}`
+        : `${upstream} answered ${answer.status}: ${said}`,
+      {
+        metadata: {
+          upstream,
+          http_status: String(answer.status),
+          ...(type === undefined ? {} : { upstream_type: type }),
+          ...(said === undefined ? {} : { upstream_message: said }),
+        },
+        ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+      },
+    ),
+  };
+}
+
+/** Turns an exchange without an answer into a result: not sent, or in doubt. */
+export function failedExchange(
+  exchange: Exclude<HttpExchange, HttpAnswer>,
+  upstream: string,
+): AttemptFailure {
+  const kind = exchange.kind === "notSent" ? "unavailable" : "inDoubt";
+  const message =
+    kind === "unavailable"
+      ? `${upstream} was not reached: ${exchange.cause}`
+      : `${upstream} may have taken the request: ${exchange.cause}`;
+  return { kind, failure: createFailure(reasons[kind], message, { metadata: { upstream } }) };
+}
+
+/**
+ * Cuts what an upstream said to a length for people, in one line and without the
+ * given secrets.
+ */
+export function excerpt(text: string, secrets: readonly string[]): string {
+  let clean = text;
+  for (const secret of secrets) {
+    if (secret !== "") {
+      clean = clean.replaceAll(secret, "[redacted]");
+    }
+  }
+  const line = clean.replace(/[\p{C}\s]+/gu, " ").trim();
+  return line.length > 300 ? `${line.slice(0, 297)}...` : line;
+}

@@ -1,0 +1,114 @@
+import type { AttemptResult } from "../model/attempt-result.ts";
+import type { DeliveryUpstream, NewDelivery } from "../model/delivery.ts";
+import { type RunReport, type RunStatus, runKeyText } from "../model/run-report.ts";
+import type { HttpClient } from "./http-client.ts";
+import { excerpt, failedAnswer, failedExchange, type HttpAnswer, meaningOfStatus } from "./http-failure.ts";
+
+export interface OrchestraOptions {
+  http: HttpClient;
+  /** Path and query of the webhook; nothing is appended to it (FACT). */
+  webhookPath: string;
+  /** The workspace's API key, read anew for each request. */
+  apiKey: () => string;
+  /** How long one request may take. Orchestra publishes no figure. */
+  timeoutMs: number;
+  /** The wall clock, for `Retry-After`. */
+  now: () => number;
+}
+
+/**
+ * Says how a report leaves for Orchestra. All reports of one attempt of a run have
+ * one key. A message without a status is sent with the last one reported, or
+ * RUNNING, because newer versions of Orchestra's SDK no longer send a message
+ * alone.
+ */
+export function prepareRunReport(
+  report: RunReport,
+  lastStatus: (task: { upstream: string; key: string }) => string | undefined,
+): NewDelivery {
+  const task = { upstream: "orchestra", key: runKeyText(report.run), target: "" };
+  if (report.kind !== "status") {
+    return { ...task, body: orchestraEvent(report) };
+  }
+  const status = report.status ?? (lastStatus(task) as RunStatus | undefined) ?? "RUNNING";
+  return { ...task, status, body: orchestraEvent({ ...report, status }) };
+}
+
+/**
+ * Writes a report as the event that Orchestra's webhook takes (FACT: Orchestra's
+ * own SDK, generation 0.1 to 0.2: no `timestamp`, an empty `metadata`).
+ */
+export function orchestraEvent(report: RunReport): string {
+  const run = JSON.stringify(report.run.taskRunId);
+  switch (report.kind) {
+    case "status": {
+      const message = report.message === undefined ? "" : `,"message":${JSON.stringify(report.message)}`;
+      return `{"event_type":"UPDATE_STATUS","metadata":{},"task_run_id":${run},"status":"${report.status ?? "RUNNING"}"${message}}`;
+    }
+    case "output":
+      return `{"event_type":"SET_OUTPUT","metadata":{},"task_run_id":${run},"output_name":${JSON.stringify(report.name)},"output_value":${report.valueJson}}`;
+    case "log":
+      return `{"event_type":"LOG","metadata":{},"task_run_id":${run},"log_name":${JSON.stringify(report.name)},"data":${JSON.stringify(report.data)}}`;
+    default:
+      return report satisfies never;
+  }
+}
+
+/** Creates the way to Orchestra's webhook. */
+export function createOrchestra(options: OrchestraOptions): DeliveryUpstream {
+  return {
+    async send({ body }, signal) {
+      const apiKey = options.apiKey();
+      const exchange = await options.http.post({
+        path: options.webhookPath,
+        headers: { authorization: `Bearer ${apiKey}`, "content-type": "application/json" },
+        body,
+        timeoutMs: options.timeoutMs,
+        signal,
+      });
+      return exchange.kind === "answered"
+        ? resultOfAnswer(exchange, apiKey, options.now())
+        : failedExchange(exchange, "orchestra");
+    },
+  };
+}
+
+// Any 2xx is success, whatever its body (FACT: the SDK), but for a body that says
+// `success: false` (FACT: the published answers of SET_OUTPUT, without a status).
+function resultOfAnswer(answer: HttpAnswer, apiKey: string, nowMs: number): AttemptResult {
+  const refusal = parseRefusal(answer.body);
+  const meaning = meaningOfStatus(answer.status);
+  if (meaning === "accepted" && refusal === undefined) {
+    return { kind: "accepted", answer: "" };
+  }
+  const said =
+    answer.status >= 300 && answer.status < 400
+      ? "a redirect, which is not followed: the webhook URL is wrong"
+      : excerpt(refusal?.error ?? "", [apiKey]) || undefined;
+  return failedAnswer(
+    meaning === "accepted" ? "rejected" : meaning,
+    answer,
+    { upstream: "orchestra", said, type: refusal?.code },
+    nowMs,
+  );
+}
+
+function parseRefusal(body: string): { error?: string; code?: string } | undefined {
+  // Cheap, and right for the answers that matter: success is the common case.
+  if (!body.includes('"success"')) {
+    return undefined;
+  }
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(body);
+  } catch {
+    return undefined;
+  }
+  if (typeof parsed !== "object" || parsed === null || !("success" in parsed) || parsed.success !== false) {
+    return undefined;
+  }
+  return {
+    ...("error" in parsed && typeof parsed.error === "string" ? { error: parsed.error } : {}),
+    ...("code" in parsed && typeof parsed.code === "string" ? { code: parsed.code } : {}),
+  };
+}
