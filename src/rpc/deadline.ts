@@ -1,0 +1,58 @@
+export interface DeadlinePolicy {
+  /** How long a unary call may take whose caller set no deadline. */
+  defaultMs: number;
+  /** The longest that a unary call may take, whatever its caller set. */
+  maxMs: number;
+}
+
+const unitMs: Record<string, number> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 0.001, n: 0.000001 };
+
+/**
+ * Reads gRPC's `grpc-timeout` header. Returns undefined when it is absent, and
+ * `invalid` when it is malformed.
+ */
+export function parseGrpcTimeout(header: string | undefined): number | "invalid" | undefined {
+  if (header === undefined) {
+    return undefined;
+  }
+  const match = /^(\d{1,8})([HMSmun])$/.exec(header);
+  return match === null ? "invalid" : Number(match[1]) * (unitMs[match[2] ?? ""] ?? 0);
+}
+
+/** The time that a unary call gets. */
+export function grantedMs(askedMs: number | undefined, policy: DeadlinePolicy): number {
+  return Math.min(askedMs ?? policy.defaultMs, policy.maxMs);
+}
+
+/**
+ * Rewrites the timeout header of a unary call to what the policy grants. Connect
+ * refuses a deadline over its limit where a cap is wanted, and gives none to a
+ * call that asks for none. A malformed header is left for Connect to refuse.
+ */
+export function grantDeadline(
+  headers: Record<string, string | string[] | undefined>,
+  policy: DeadlinePolicy,
+): void {
+  if (headers["content-type"]?.includes("application/grpc") === true) {
+    const asked = parseGrpcTimeout(first(headers["grpc-timeout"]));
+    if (asked !== "invalid") {
+      headers["grpc-timeout"] = formatGrpcTimeout(grantedMs(asked, policy));
+    }
+    return;
+  }
+  const asked = first(headers["connect-timeout-ms"]);
+  if (asked === undefined || /^\d{1,10}$/.test(asked)) {
+    headers["connect-timeout-ms"] = String(
+      grantedMs(asked === undefined ? undefined : Number(asked), policy),
+    );
+  }
+}
+
+// At most eight digits are allowed.
+function formatGrpcTimeout(ms: number): string {
+  return ms < 1 ? `${Math.round(ms * 1_000_000)}n` : `${Math.min(99_999_999, Math.ceil(ms))}m`;
+}
+
+function first(value: string | string[] | undefined): string | undefined {
+  return Array.isArray(value) ? value[0] : value;
+}

@@ -1,0 +1,150 @@
+import { createHash } from "node:crypto";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import {
+  type CreateTaskRequest,
+  type CreateWorkflowRequest,
+  type ExecutorService,
+  ListOrder,
+} from "../../gen/taskgate/v1/executor_pb.ts";
+import { callerKey } from "./caller.ts";
+import { type ExecutorDeps, requireAidbox, unwrap } from "./executor-upstream.ts";
+import { paramsText } from "./json-choice.ts";
+import { assertSize, createRequestChecker } from "./request-checker.ts";
+import { logEntryFromResource, taskFromResource, workflowFromResource } from "./task-message.ts";
+
+type ClientRpcs = Pick<
+  ServiceImpl<typeof ExecutorService>,
+  | "createTask"
+  | "getTask"
+  | "cancelTask"
+  | "listTasks"
+  | "createWorkflow"
+  | "getWorkflow"
+  | "cancelWorkflow"
+  | "listWorkflows"
+>;
+
+/** The RPCs with which a client creates tasks and workflows and watches them. */
+export function createClientRpcs(deps: ExecutorDeps): ClientRpcs {
+  return {
+    async createTask(request, context) {
+      const aidbox = requireAidbox(deps.upstream);
+      const { id, params } = checkCreate(request, context, deps);
+      const result = await aidbox.createTask(request, id, params, context.signal);
+      return { task: taskFromResource(unwrap(result, context, { task_id: id })) };
+    },
+
+    async getTask(request, context) {
+      const aidbox = requireAidbox(deps.upstream);
+      checkId(request.id);
+      const found = unwrap(await aidbox.getTask(request, context.signal), context);
+      return {
+        task: taskFromResource(found.task),
+        settingsJson: found.settings ?? "",
+        log: found.log.map(logEntryFromResource),
+      };
+    },
+
+    async cancelTask(request, context) {
+      const aidbox = requireAidbox(deps.upstream);
+      checkId(request.id);
+      const result = await aidbox.cancelTask(request.id, context.signal);
+      return { task: taskFromResource(unwrap(result, context)) };
+    },
+
+    async listTasks(request, context) {
+      const aidbox = requireAidbox(deps.upstream);
+      const checker = createRequestChecker();
+      request.includeDefinitions.forEach((name, index) => {
+        checker.requireText(`include_definitions[${index}]`, name);
+      });
+      request.excludeDefinitions.forEach((name, index) => {
+        checker.requireText(`exclude_definitions[${index}]`, name);
+      });
+      checkFilter(request);
+      checker.throwIfInvalid();
+      const resources = unwrap(await aidbox.listTasks(request, context.signal), context);
+      return { tasks: resources.map(taskFromResource) };
+    },
+
+    async createWorkflow(request, context) {
+      const aidbox = requireAidbox(deps.upstream);
+      const { id, params } = checkCreate(request, context, deps);
+      const result = await aidbox.createWorkflow(request, id, params, context.signal);
+      return { workflow: workflowFromResource(unwrap(result, context, { workflow_id: id })) };
+    },
+
+    async getWorkflow(request, context) {
+      const aidbox = requireAidbox(deps.upstream);
+      checkId(request.id);
+      const found = unwrap(await aidbox.getWorkflow(request, context.signal), context);
+      return {
+        workflow: workflowFromResource(found.workflow),
+        activities: found.activities.map(taskFromResource),
+        decisions: found.decisions.map(taskFromResource),
+      };
+    },
+
+    async cancelWorkflow(request, context) {
+      const aidbox = requireAidbox(deps.upstream);
+      checkId(request.id);
+      const result = await aidbox.cancelWorkflow(request.id, context.signal);
+      return { workflow: workflowFromResource(unwrap(result, context)) };
+    },
+
+    async listWorkflows(request, context) {
+      const aidbox = requireAidbox(deps.upstream);
+      checkFilter(request);
+      const resources = unwrap(await aidbox.listWorkflows(request, context.signal), context);
+      return { workflows: resources.map(workflowFromResource) };
+    },
+  };
+}
+
+function checkId(id: string): void {
+  const checker = createRequestChecker();
+  checker.requireText("id", id);
+  checker.throwIfInvalid();
+}
+
+function checkFilter(request: { status: string; outcome: string; ilike: string; order: ListOrder }): void {
+  const checker = createRequestChecker();
+  checker.text("status", request.status);
+  checker.text("outcome", request.outcome);
+  checker.text("ilike", request.ilike);
+  checker.member("order", request.order, ListOrder);
+  checker.throwIfInvalid();
+}
+
+const dateTime = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})?$/;
+
+function checkCreate(
+  request: CreateTaskRequest | CreateWorkflowRequest,
+  context: HandlerContext,
+  deps: ExecutorDeps,
+): { id: string; params: string } {
+  const checker = createRequestChecker();
+  checker.requireText("definition", request.definition);
+  const params = paramsText(request.input, "", { maxDepth: deps.limits.maxPayloadDepth }, checker);
+  checker.text("id", request.id);
+  checker.text("label", request.label);
+  if (request.executeTime !== "" && !dateTime.test(request.executeTime)) {
+    checker.add("execute_time", "must be YYYY-MM-DDThh:mm:ss, with or without a zone");
+  }
+  checker.text("request_id", request.requestId);
+  checker.throwIfInvalid();
+  assertSize("params", params, deps.limits.maxPayloadBytes);
+  return { id: request.id || derivedId(request.requestId, context) || deps.randomId(), params };
+}
+
+// The same caller, RPC and request id name the same resource, also after a restart.
+function derivedId(requestId: string, context: HandlerContext): string | undefined {
+  if (requestId === "") {
+    return undefined;
+  }
+  const name = JSON.stringify([context.values.get(callerKey).name, context.method.name, requestId]);
+  const hex = createHash("sha256").update(name).digest("hex");
+  // A UUID of version 8, which RFC 9562 leaves to such uses.
+  const variant = ((Number.parseInt(hex.slice(16, 18), 16) & 0x3f) | 0x80).toString(16);
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-${variant}${hex.slice(18, 20)}-${hex.slice(20, 32)}`;
+}

@@ -1,0 +1,106 @@
+import type { IncomingHttpHeaders } from "node:http2";
+import type { DescMethod, DescService } from "@bufbuild/protobuf";
+import {
+  Code,
+  ConnectError,
+  type ContextValues,
+  createContextValues,
+  type HandlerContext,
+} from "@connectrpc/connect";
+
+/**
+ * The context of a call in the fast lane. What Connect builds for every call is
+ * built here when somebody asks for it: most handlers want no headers and most
+ * callers set none.
+ */
+export class LaneContext implements HandlerContext {
+  readonly protocolName = "grpc";
+  readonly requestMethod = "POST";
+  readonly method: DescMethod;
+  readonly service: DescService;
+  readonly values: ContextValues = createContextValues();
+  readonly timeoutMs: () => number | undefined;
+  readonly #headers: IncomingHttpHeaders;
+  readonly #deadlineMs: number;
+  readonly #abort = new AbortController();
+  #timer: NodeJS.Timeout | undefined;
+  #requestHeader: Headers | undefined;
+  #responseHeader: Headers | undefined;
+  #responseTrailer: Headers | undefined;
+
+  constructor(method: DescMethod, headers: IncomingHttpHeaders, timeoutMs: number) {
+    this.method = method;
+    this.service = method.parent;
+    this.#headers = headers;
+    this.#deadlineMs = performance.now() + timeoutMs;
+    this.timeoutMs = () => this.#deadlineMs - performance.now();
+    this.#timer = setTimeout(() => {
+      this.#end(new ConnectError("the operation timed out", Code.DeadlineExceeded));
+    }, timeoutMs);
+  }
+
+  get url(): string {
+    return `http://${this.#headers[":authority"]}${this.#headers[":path"]}`;
+  }
+
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  get requestHeader(): Headers {
+    this.#requestHeader ??= headersOf(this.#headers);
+    return this.#requestHeader;
+  }
+
+  get responseHeader(): Headers {
+    this.#responseHeader ??= new Headers();
+    return this.#responseHeader;
+  }
+
+  get responseTrailer(): Headers {
+    this.#responseTrailer ??= new Headers();
+    return this.#responseTrailer;
+  }
+
+  /** Response headers that somebody asked for, to set some. */
+  get setHeader(): Headers | undefined {
+    return this.#responseHeader;
+  }
+
+  /** Response trailers that somebody asked for, to set some. */
+  get setTrailer(): Headers | undefined {
+    return this.#responseTrailer;
+  }
+
+  /** The caller left. Does nothing once the call was answered. */
+  leave(): void {
+    if (this.#timer !== undefined) {
+      this.#end(new ConnectError("the caller left", Code.Canceled));
+    }
+  }
+
+  /** The call was answered. Unlike Connect's, the signal stays as it is. */
+  release(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #end(reason: ConnectError): void {
+    this.release();
+    this.#abort.abort(reason);
+  }
+}
+
+/** Reads Node's headers into the web's, without HTTP/2's pseudo headers. */
+export function headersOf(nodeHeaders: IncomingHttpHeaders): Headers {
+  const headers = new Headers();
+  for (const [name, value] of Object.entries(nodeHeaders)) {
+    if (value === undefined || name.startsWith(":")) {
+      continue;
+    }
+    for (const item of Array.isArray(value) ? value : [value]) {
+      headers.append(name, item);
+    }
+  }
+  return headers;
+}

@@ -1,0 +1,32 @@
+import { ConnectError, type Interceptor } from "@connectrpc/connect";
+
+/**
+ * Tells of each error that is no `ConnectError`, once: the caller sees only that
+ * it is internal, so this is the one place where its cause can be read.
+ */
+export function logErrors(onUnexpectedError: (error: unknown, path: string) => void): Interceptor {
+  return (next) => async (request) => {
+    const path = `/${request.service.typeName}/${request.method.name}`;
+    function tell(error: unknown): void {
+      if (!(error instanceof ConnectError)) {
+        onUnexpectedError(error, path);
+      }
+    }
+    try {
+      const response = await next(request);
+      return response.stream ? { ...response, message: tellOf(response.message, tell) } : response;
+    } catch (error) {
+      tell(error);
+      throw error;
+    }
+  };
+}
+
+async function* tellOf<Item>(items: AsyncIterable<Item>, tell: (error: unknown) => void) {
+  try {
+    yield* items;
+  } catch (error) {
+    tell(error);
+    throw error;
+  }
+}

@@ -1,0 +1,120 @@
+import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
+import { createConnectRouter, createContextKey, createContextValues } from "@connectrpc/connect";
+import type { UniversalHandler } from "@connectrpc/connect/protocol";
+import {
+  compressionBrotli,
+  compressionGzip,
+  universalRequestFromNodeRequest,
+  universalResponseToNodeResponse,
+} from "@connectrpc/connect-node";
+import type { Admit, CallHead } from "./admission.ts";
+import { callerKey } from "./caller.ts";
+import { applyCors } from "./cors.ts";
+import { type DeadlinePolicy, grantDeadline } from "./deadline.ts";
+import { createFastLane } from "./fast-lane.ts";
+import { logErrors } from "./log-errors.ts";
+import { answerText, type NodeRequest, type NodeResponse } from "./node-http.ts";
+import type { Route } from "./route.ts";
+import { answerUnknownPath } from "./unknown-path.ts";
+
+export interface RpcHandlerOptions {
+  routes: readonly Route[];
+  admit: Admit;
+  /** Origins of browser pages that may call. */
+  allowedOrigins: readonly string[];
+  deadlines: DeadlinePolicy;
+  maxMessageBytes: number;
+  /** Serve plain unary gRPC calls without Connect's adapter. */
+  fastLane: boolean;
+  /** Is told of an error that is no `ConnectError`; the caller sees only that it is internal. */
+  onUnexpectedError: (error: unknown, path: string) => void;
+}
+
+/** Serves requests: every protocol, on whatever connection they come. */
+export interface RpcHandler {
+  /** Serves an HTTP/2 stream in the fast lane, or returns false. */
+  onStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): boolean;
+  /** Serves any request. */
+  onRequest(request: NodeRequest, response: NodeResponse): void;
+}
+
+const headKey = createContextKey<CallHead>(
+  { path: "", host: "", origin: undefined, authorization: undefined },
+  { description: "what admission decides by" },
+);
+
+/** Creates the handler of the given routes: Connect's adapter, and the lane beside it. */
+export function createRpcHandler(options: RpcHandlerOptions): RpcHandler {
+  const handlers = createHandlers(options);
+  const lane = options.fastLane ? createFastLane({ ...options, handlers }) : undefined;
+
+  async function serve(
+    handler: UniversalHandler,
+    path: string,
+    request: NodeRequest,
+    response: NodeResponse,
+  ): Promise<void> {
+    if (handler.method.methodKind === "unary") {
+      grantDeadline(request.headers, options.deadlines);
+    }
+    const head = {
+      path,
+      host: hostOf(request) ?? "",
+      origin: request.headers.origin,
+      authorization: request.headers.authorization,
+    };
+    const values = createContextValues().set(headKey, head);
+    const universal = universalRequestFromNodeRequest(request, response, undefined, values);
+    await universalResponseToNodeResponse(await handler(universal), response);
+  }
+
+  return {
+    onStream: (stream, headers) => lane?.(stream, headers) === true,
+    onRequest(request, response) {
+      // A peer that leaves says so by the end of the call.
+      response.on("error", () => undefined);
+      // Connect builds a URL of it and throws outside of any call where it cannot.
+      if (!isHost(hostOf(request))) {
+        answerText(response, 400, "the Host is malformed\n");
+        return;
+      }
+      if (applyCors(request, response, options.allowedOrigins)) {
+        return;
+      }
+      const [path = ""] = (request.url ?? "").split("?", 1);
+      const handler = handlers.get(path);
+      if (handler === undefined) {
+        answerUnknownPath(request, response);
+        return;
+      }
+      serve(handler, path, request, response).catch(() => {
+        // Only a response that could not be written comes here: the peer has left.
+        response.destroy();
+      });
+    },
+  };
+}
+
+function createHandlers(options: RpcHandlerOptions): ReadonlyMap<string, UniversalHandler> {
+  const router = createConnectRouter({
+    acceptCompression: [compressionGzip, compressionBrotli],
+    readMaxBytes: options.maxMessageBytes,
+    interceptors: [logErrors(options.onUnexpectedError)],
+    requestGate(context) {
+      context.values.set(callerKey, options.admit(context.values.get(headKey)));
+    },
+  });
+  for (const { service, implementation } of options.routes) {
+    router.service(service, implementation);
+  }
+  return new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+}
+
+function hostOf(request: NodeRequest): string | undefined {
+  return "authority" in request && request.authority !== "" ? request.authority : request.headers.host;
+}
+
+// An authority is a host and perhaps a port: nothing that a URL reads as more.
+function isHost(host: string | undefined): boolean {
+  return host !== undefined && /^[^/?#@\\\s]+$/.test(host) && URL.canParse(`http://${host}`);
+}

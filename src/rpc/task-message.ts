@@ -1,0 +1,111 @@
+import { create, fromJson, type JsonValue, type MessageInitShape } from "@bufbuild/protobuf";
+import { timestampFromMs, type Value, ValueSchema } from "@bufbuild/protobuf/wkt";
+import {
+  type Decision,
+  DecisionSchema,
+  type Task,
+  type TaskLogEntry,
+  TaskLogEntrySchema,
+  TaskSchema,
+  type Workflow,
+  WorkflowSchema,
+} from "../../gen/taskgate/v1/executor_pb.ts";
+
+// A resource of Aidbox: its fields are untyped, unknown ones must survive, and
+// the words for status, outcome and event are passed on as they are.
+type Resource = Record<string, JsonValue | undefined>;
+
+/** Reads an AidboxTask, JSON text as received, into the contract's message. */
+export function taskFromResource(resourceJson: string): Task {
+  const resource = parseResource(resourceJson);
+  const leaseExpireMs = Date.parse(text(resource.inProgressTimeoutAt));
+  const task: MessageInitShape<typeof TaskSchema> = {
+    ...activityFields(resource, resourceJson),
+    execId: text(resource.execId),
+    retryCount: integer(resource.retryCount),
+  };
+  if (Number.isFinite(leaseExpireMs)) {
+    task.leaseExpireTime = timestampFromMs(leaseExpireMs);
+  }
+  const decision = decisionFromResource(resource);
+  if (decision !== undefined) {
+    task.decision = decision;
+  }
+  return create(TaskSchema, task);
+}
+
+/** Reads an AidboxWorkflow, JSON text as received, into the contract's message. */
+export function workflowFromResource(resourceJson: string): Workflow {
+  return create(WorkflowSchema, activityFields(parseResource(resourceJson), resourceJson));
+}
+
+/** Reads an AidboxTaskLog, JSON text as received, into the contract's message. */
+export function logEntryFromResource(resourceJson: string): TaskLogEntry {
+  const resource = parseResource(resourceJson);
+  return create(TaskLogEntrySchema, {
+    action: text(resource.action),
+    statusBefore: text(resource["status-before"]),
+    statusAfter: text(resource["status-after"]),
+    resourceJson,
+    ...optional("actionParams", resource["action-params"]),
+  });
+}
+
+function activityFields(resource: Resource, resourceJson: string) {
+  return {
+    id: text(resource.id),
+    definition: text(resource.definition),
+    status: text(resource.status),
+    outcome: text(resource.outcome),
+    label: text(resource.label),
+    executeTime: text(resource.executeAt),
+    resourceJson,
+    ...optional("outcomeReason", resource.outcomeReason),
+    ...optional("params", resource.params),
+    ...optional("result", resource.result),
+    ...optional("error", resource.error),
+  };
+}
+
+// FACT: a decision task has the definition `awf.workflow/decision-task`, names its
+// workflow as the requester, and carries the event in its parameters.
+function decisionFromResource(resource: Resource): Decision | undefined {
+  if (resource.definition !== "awf.workflow/decision-task") {
+    return undefined;
+  }
+  const params = object(resource.params);
+  return create(DecisionSchema, {
+    workflowId: text(object(resource.requester).id),
+    workflowDefinition: text(resource["workflow-definition"]),
+    event: text(params.event),
+    taskId: text(params["task-id"]),
+    childWorkflowId: text(params["workflow-id"]),
+  });
+}
+
+function parseResource(resourceJson: string): Resource {
+  return object(JSON.parse(resourceJson));
+}
+
+function optional<Key extends string>(
+  key: Key,
+  json: JsonValue | undefined,
+): { [K in Key]: Value } | Record<string, never> {
+  if (json === undefined || json === null) {
+    return {};
+  }
+  return { [key]: fromJson(ValueSchema, json) } as { [K in Key]: Value };
+}
+
+function object(json: JsonValue | undefined): Resource {
+  return typeof json === "object" && json !== null && !Array.isArray(json) ? json : {};
+}
+
+function text(json: JsonValue | undefined): string {
+  return typeof json === "string" ? json : "";
+}
+
+// A count beyond int32 would make the whole answer unreadable for the caller.
+function integer(json: JsonValue | undefined): number {
+  return typeof json === "number" && Number.isInteger(json) && Math.abs(json) < 2 ** 31 ? json : 0;
+}
