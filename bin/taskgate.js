@@ -1,0 +1,13 @@
+#!/usr/bin/env node
+// Runs the source in a checkout and the build in the published package. Kept to
+// what old versions of Node understand, so that they can say what is missing.
+import { existsSync } from "node:fs";
+
+const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
+if (major < 24 || (major === 24 && minor < 18)) {
+  console.error(`taskgate needs Node 24.18.1 or newer; this is ${process.version}`);
+  process.exit(1);
+}
+const source = new URL("../src/main.ts", import.meta.url);
+const build = new URL("../dist/src/main.js", import.meta.url);
+await import((existsSync(source) ? source : build).href);

@@ -1,0 +1,25 @@
+/** What a command may do to the process that it runs in. */
+export interface CliContext {
+  /** Arguments, without the program and the script. */
+  args: readonly string[];
+  env: Readonly<Record<string, string | undefined>>;
+  /** Reads a file as text; throws when it cannot. */
+  readFile: (path: string) => string;
+  /** Writes to standard output, for the user. */
+  print: (text: string) => void;
+  /** Writes to standard error. */
+  printError: (text: string) => void;
+  /** Calls the listener whenever the process is asked to stop. */
+  onSignal: (listener: () => void) => void;
+  /** Ends the process at once. */
+  exit: (code: number) => void;
+}
+
+/** What a process says by its exit code. */
+export const exitCodes = {
+  ok: 0,
+  /** The gateway could not start, or its configuration is wrong. */
+  startFailed: 1,
+  /** There is no such command. */
+  usage: 2,
+} as const;
