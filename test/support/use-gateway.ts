@@ -1,0 +1,79 @@
+import { onTestFinished } from "vitest";
+import type { Config } from "../../src/config/config.ts";
+import { parseConfig } from "../../src/config/parse-config.ts";
+import { type Gateway, startGateway } from "../../src/gateway.ts";
+import { formatListenAddress } from "../../src/model/listen-address.ts";
+import type { Log } from "../../src/model/log.ts";
+
+export interface LogLine {
+  level: "info" | "warn" | "error";
+  message: string;
+  error?: unknown;
+}
+
+export interface UsedGateway {
+  gateway: Gateway;
+  /** `http://host:port` of the RPCs. */
+  url: string;
+  /** `http://host:port` of the probes. */
+  opsUrl: string;
+  config: Config;
+  log: LogLine[];
+}
+
+/**
+ * Starts a gateway on free ports for the running test, configured as by
+ * environment variables. The test fails if the gateway logs an error, or does not
+ * stop by itself.
+ */
+export async function useGateway(env: Record<string, string> = {}): Promise<UsedGateway> {
+  const log: LogLine[] = [];
+  const config = configOf({
+    TASKGATE_LISTEN: "127.0.0.1:0",
+    TASKGATE_OPS_LISTEN: "127.0.0.1:0",
+    TASKGATE_DRAIN_TIMEOUT: "2s",
+    ...env,
+  });
+  const gateway = await startGateway({ config, version: "0.0.0-test", log: recordLog(log) });
+  onTestFinished(async () => {
+    await gateway.stop();
+    const errors = log.filter(({ level }) => level === "error");
+    if (errors.length > 0) {
+      throw new Error(`the gateway logged ${JSON.stringify(errors.map(({ message }) => message))}`, {
+        cause: errors[0]?.error,
+      });
+    }
+  });
+  const scheme = config.tls === undefined ? "http" : "https";
+  return {
+    gateway,
+    url: `${scheme}://${formatListenAddress(gateway.address)}`,
+    opsUrl: gateway.opsAddress === undefined ? "" : `http://${formatListenAddress(gateway.opsAddress)}`,
+    config,
+    log,
+  };
+}
+
+/** Parses a configuration that must be right. */
+export function configOf(env: Record<string, string>): Config {
+  const result = parseConfig({
+    env,
+    flags: {},
+    readFile: (path) => {
+      throw new Error(`the test reads ${path}`);
+    },
+  });
+  if ("problems" in result) {
+    throw new Error(result.problems.join("\n"));
+  }
+  return result.config;
+}
+
+/** A log that keeps its lines. */
+export function recordLog(lines: LogLine[]): Log {
+  return {
+    info: (message) => lines.push({ level: "info", message }),
+    warn: (message) => lines.push({ level: "warn", message }),
+    error: (message, error) => lines.push({ level: "error", message, error }),
+  };
+}
