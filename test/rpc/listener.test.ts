@@ -1,0 +1,260 @@
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import http from "node:http";
+import type http2 from "node:http2";
+import https from "node:https";
+import net from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { TaskStatusService } from "../../gen/taskgate/v1/task_status_pb.ts";
+import { formatListenAddress } from "../../src/model/listen-address.ts";
+import { createRoute } from "../../src/rpc/route.ts";
+import { grpcFrame } from "../support/grpc-frame.ts";
+import { sendRaw, useHttp2Session, useListener } from "../support/use-listener.ts";
+
+const path = "/taskgate.v1.TaskStatusService/UpdateTask";
+const routes = [createRoute(TaskStatusService, { updateTask: () => ({ receipt: { deliveryId: "here" } }) })];
+const grpcHeaders = { ":path": path, "content-type": "application/grpc" };
+const pem = (name: string) => readFileSync(new URL(`../support/tls/${name}`, import.meta.url), "utf8");
+const serverTls = { cert: pem("server.pem"), key: pem("server.key") };
+
+async function postJson(url: string, options: https.RequestOptions = {}): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const send = url.startsWith("https") ? https.request : http.request;
+    const request = send(
+      `${url}${path}`,
+      { method: "POST", headers: { "content-type": "application/json" }, agent: false, ...options },
+      (response) => {
+        let text = "";
+        response.on("data", (chunk) => {
+          text += chunk;
+        });
+        response.on("end", () => resolve(`${response.statusCode} ${text}`));
+      },
+    );
+    request.on("error", reject);
+    request.end("{}");
+  });
+}
+
+// Sends bytes on a connection of its own and returns all that comes back.
+function exchange(port: number, pieces: readonly (string | Buffer)[]): Promise<string> {
+  return new Promise((resolve) => {
+    const socket = net.connect(port, "127.0.0.1");
+    let text = "";
+    socket.on("data", (chunk) => {
+      text += chunk.toString("latin1");
+    });
+    socket.on("error", () => undefined);
+    socket.on("close", () => resolve(text));
+    void (async () => {
+      for (const piece of pieces) {
+        socket.write(piece);
+        await new Promise((next) => setTimeout(next, 5));
+      }
+    })();
+  });
+}
+
+function portOf(url: string): number {
+  return Number(new URL(url).port);
+}
+
+describe("one port", () => {
+  test("speaks HTTP/1.1 and HTTP/2 with prior knowledge", async () => {
+    const { url } = await useListener({ routes });
+    expect(await postJson(url)).toBe('200 {"receipt":{"deliveryId":"here"}}');
+    const response = await sendRaw(useHttp2Session(url), grpcHeaders, grpcFrame(new Uint8Array()));
+    expect(response.trailers).toEqual({ "grpc-status": "0" });
+  });
+
+  test("tells them apart however the first bytes are cut", async () => {
+    const { url } = await useListener({ routes });
+    const body = `POST ${path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}`;
+    expect(await exchange(portOf(url), [...body].slice(0, 5).concat(body.slice(5)))).toMatch(
+      /^HTTP\/1.1 200 /,
+    );
+    const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    const goAway = Buffer.from([0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    const settings = Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]);
+    const answer = await exchange(portOf(url), [...preface, settings, goAway]);
+    expect(Buffer.from(answer, "latin1")[3]).toBe(4);
+  });
+
+  test("closes a connection that stays silent or never finishes its head", async () => {
+    const { url } = await useListener({ routes }, { firstByteTimeoutMs: 100 });
+    const startMs = performance.now();
+    expect(await exchange(portOf(url), [])).toBe("");
+    expect(await exchange(portOf(url), ["PRI * HT"])).toBe("");
+    expect(performance.now() - startMs).toBeLessThan(5000);
+  });
+
+  test("closes connections over the limit and serves the others", async () => {
+    const { url } = await useListener({ routes }, { maxConnections: 1 });
+    const session = useHttp2Session(url);
+    await sendRaw(session, grpcHeaders, grpcFrame(new Uint8Array()));
+    await expect(postJson(url)).rejects.toThrow();
+    const response = await sendRaw(session, grpcHeaders, grpcFrame(new Uint8Array()));
+    expect(response.trailers).toEqual({ "grpc-status": "0" });
+  });
+
+  test("tells a client how many calls it may have under way", async () => {
+    const { url } = await useListener({ routes }, { maxStreams: 7 });
+    const session = useHttp2Session(url);
+    const settings = await new Promise<http2.Settings>((resolve) => session.once("remoteSettings", resolve));
+    expect(settings.maxConcurrentStreams).toBe(7);
+  });
+});
+
+describe("a malformed Host or :authority ends one request and not the process", () => {
+  test.each(["a b", "%", "[", "x:y", "::", "a:99999999", "a/b", "a?b", "a#b", "u@h", "\\", "a\tb", ""])(
+    "%j",
+    async (host) => {
+      const { url } = await useListener({ routes });
+      const head = `POST ${path} HTTP/1.1\r\nhost: ${host}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}`;
+      expect(await exchange(portOf(url), [head])).toMatch(/^HTTP\/1.1 400 /);
+      const response = await sendRaw(
+        useHttp2Session(url),
+        { ...grpcHeaders, ":authority": host, "content-type": "application/grpc-web" },
+        grpcFrame(new Uint8Array()),
+      );
+      expect([400, undefined]).toContain(response.headers[":status"]);
+      expect(await postJson(url)).toMatch(/^200 /);
+    },
+  );
+
+  test("no Host at all, as HTTP/1.0 allows", async () => {
+    const { url } = await useListener({ routes });
+    const head = `POST ${path} HTTP/1.0\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}`;
+    expect(await exchange(portOf(url), [head])).toMatch(/^HTTP\/1.1 400 /);
+    expect(await postJson(url)).toMatch(/^200 /);
+  });
+});
+
+describe("TLS", () => {
+  test("serves HTTP/2 and HTTP/1.1 by ALPN", async () => {
+    const { url } = await useListener({ routes }, { tls: serverTls });
+    expect(await postJson(url, { ca: pem("ca.pem") })).toBe('200 {"receipt":{"deliveryId":"here"}}');
+    const session = useHttp2Session(url, { ca: pem("ca.pem") });
+    const response = await sendRaw(session, grpcHeaders, grpcFrame(new Uint8Array()));
+    expect(response.trailers).toEqual({ "grpc-status": "0" });
+    expect(session.alpnProtocol).toBe("h2");
+  });
+
+  test("with a client CA, takes only clients that it has signed", async () => {
+    const { url } = await useListener({ routes }, { tls: { ...serverTls, clientCa: pem("ca.pem") } });
+    await expect(postJson(url, { ca: pem("ca.pem") })).rejects.toThrow();
+    const own = { ca: pem("ca.pem"), cert: pem("client.pem"), key: pem("client.key") };
+    expect(await postJson(url, own)).toMatch(/^200 /);
+  });
+
+  test("outlives a client that speaks no TLS", async () => {
+    const { url } = await useListener({ routes }, { tls: serverTls });
+    await exchange(portOf(url), [`POST ${path} HTTP/1.1\r\n\r\n`]);
+    expect(await postJson(url, { ca: pem("ca.pem") })).toMatch(/^200 /);
+  });
+});
+
+describe("a Unix socket", () => {
+  function useDirectory(): string {
+    const directory = mkdtempSync(join(tmpdir(), "taskgate-socket-"));
+    onTestFinished(() => rmSync(directory, { recursive: true }));
+    return directory;
+  }
+
+  test("is served, and open to its owner and group only", async () => {
+    const socketPath = join(useDirectory(), "rpc.sock");
+    const { listener } = await useListener({ routes }, { address: { kind: "unix", path: socketPath } });
+    expect(formatListenAddress(listener.address)).toBe(`unix:${socketPath}`);
+    expect(statSync(socketPath).mode & 0o777).toBe(0o660);
+    const session = useHttp2Session("http://localhost", {
+      createConnection: () => net.connect(socketPath),
+    });
+    const response = await sendRaw(session, grpcHeaders, grpcFrame(new Uint8Array()));
+    expect(response.trailers).toEqual({ "grpc-status": "0" });
+  });
+
+  test("replaces what a dead process left, and nothing else", async () => {
+    const directory = useDirectory();
+    const served = join(directory, "served.sock");
+    await useListener({ routes }, { address: { kind: "unix", path: served } });
+    await expect(useListener({ routes }, { address: { kind: "unix", path: served } })).rejects.toThrow(
+      "served by another process",
+    );
+    const file = join(directory, "file");
+    writeFileSync(file, "precious");
+    await expect(useListener({ routes }, { address: { kind: "unix", path: file } })).rejects.toThrow(
+      "no socket",
+    );
+    expect(readFileSync(file, "utf8")).toBe("precious");
+
+    const stale = join(directory, "stale.sock");
+    await leaveStaleSocket(stale);
+    const { listener } = await useListener({ routes }, { address: { kind: "unix", path: stale } });
+    expect(listener.address).toEqual({ kind: "unix", path: stale });
+  });
+});
+
+// A socket file stays behind when nobody unlinks it: here, by binding under a name
+// that is renamed before the server closes.
+async function leaveStaleSocket(path: string): Promise<void> {
+  const { renameSync } = await import("node:fs");
+  const server = net.createServer();
+  await new Promise<void>((resolve) => server.listen(`${path}.tmp`, resolve));
+  renameSync(`${path}.tmp`, path);
+  await new Promise((resolve) => server.close(resolve));
+}
+
+describe("closing", () => {
+  test("answers the calls under way and then ends, without waiting for idle clients", async () => {
+    const bothBegun = Promise.withResolvers<void>();
+    const release = Promise.withResolvers<void>();
+    let calls = 0;
+    const slow = [
+      createRoute(TaskStatusService, {
+        async updateTask() {
+          calls += 1;
+          if (calls === 2) {
+            bothBegun.resolve();
+          }
+          await release.promise;
+          return { receipt: { deliveryId: "late" } };
+        },
+      }),
+    ];
+    const { listener, url } = await useListener({ routes: slow });
+    const idle = useHttp2Session(url);
+    await new Promise((resolve) => idle.once("connect", resolve));
+    const idleEnd = new Promise((resolve) => idle.once("close", resolve));
+    const session = useHttp2Session(url);
+    const call = sendRaw(session, grpcHeaders, grpcFrame(new Uint8Array()));
+    const json = postJson(url);
+    await bothBegun.promise;
+    const startMs = performance.now();
+    const closed = listener.close(5000);
+    await expect(postJson(url)).rejects.toThrow();
+    release.resolve();
+    expect((await call).trailers).toEqual({ "grpc-status": "0" });
+    expect(await json).toMatch(/^200 /);
+    await closed;
+    await idleEnd;
+    expect(performance.now() - startMs).toBeLessThan(2000);
+  });
+
+  test("ends what is left when the grace is over", async () => {
+    const begun = Promise.withResolvers<void>();
+    const never = [
+      createRoute(TaskStatusService, {
+        async updateTask() {
+          begun.resolve();
+          return new Promise(() => undefined);
+        },
+      }),
+    ];
+    const { listener, url } = await useListener({ routes: never });
+    const call = sendRaw(useHttp2Session(url), grpcHeaders, grpcFrame(new Uint8Array()));
+    await begun.promise;
+    await listener.close(100);
+    expect((await call).trailers).toEqual({});
+  });
+});
