@@ -18,7 +18,7 @@ export async function runDev(context: CliContext): Promise<number> {
       ...context,
       env: {
         ...context.env,
-        ORCHESTRA_WEBHOOK_URL: sandbox.orchestra.url,
+        ORCHESTRA_WEBHOOK_URL: sandbox.orchestra.webhookUrl,
         ORCHESTRA_API_KEY: sandbox.orchestra.apiKey,
         TASKGATE_ORCHESTRATOR_URL: sandbox.orchestrator.url,
         TASKGATE_AIDBOX_URL: sandbox.aidbox.url,

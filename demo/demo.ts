@@ -1,0 +1,50 @@
+import { createGrpcTransport } from "@connectrpc/connect-node";
+import { parseConfig } from "../src/config/parse-config.ts";
+import { startGateway } from "../src/gateway.ts";
+import { formatListenAddress } from "../src/model/listen-address.ts";
+import { createPinoLog } from "../src/ops/pino-log.ts";
+import { startSandbox } from "../src/sandbox/sandbox.ts";
+import { version } from "../src/version.ts";
+import { showAidbox } from "./show-aidbox.ts";
+import { showOrchestra } from "./show-orchestra.ts";
+import { showOrchestrator } from "./show-orchestrator.ts";
+import { createStory } from "./story.ts";
+
+/**
+ * `npm run demo`: a worker talks to all three systems through a gateway, over real
+ * gRPC, and then each system is asked what it got. The exit code is 0 only if
+ * every one got what it should.
+ */
+const sandbox = await startSandbox();
+const config = parseConfig({
+  env: {
+    TASKGATE_LISTEN: "127.0.0.1:0",
+    TASKGATE_OPS_LISTEN: "off",
+    TASKGATE_LOG_LEVEL: "warn",
+    ORCHESTRA_WEBHOOK_URL: sandbox.orchestra.webhookUrl,
+    ORCHESTRA_API_KEY: sandbox.orchestra.apiKey,
+    TASKGATE_ORCHESTRATOR_URL: sandbox.orchestrator.url,
+    TASKGATE_AIDBOX_URL: sandbox.aidbox.url,
+    TASKGATE_AIDBOX_CLIENT_ID: sandbox.aidbox.clientId,
+    TASKGATE_AIDBOX_CLIENT_SECRET: sandbox.aidbox.clientSecret,
+  },
+  flags: {},
+  readFile: () => "",
+});
+if ("problems" in config) {
+  throw new Error(config.problems.join("\n"));
+}
+const gateway = await startGateway({ config: config.config, version, log: createPinoLog("warn") });
+const address = formatListenAddress(gateway.address);
+const transport = createGrpcTransport({ baseUrl: `http://${address}` });
+const story = createStory();
+try {
+  story.title(`taskgate ${version} at ${address}, and a sandbox of the systems behind it`);
+  await showOrchestra(transport, sandbox.orchestra.url, story);
+  await showOrchestrator(transport, sandbox.orchestrator.url, story);
+  await showAidbox(transport, sandbox.aidbox.url, story);
+} finally {
+  await gateway.stop();
+  await sandbox.close();
+}
+process.exitCode = story.end() ? 0 : 1;
