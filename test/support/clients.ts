@@ -57,13 +57,20 @@ export interface Caller {
   ): Promise<SeenError>;
 }
 
+/** What most clients are: gRPC, served in the fast lane. */
+export const grpcClient: TestClient = {
+  name: "grpc-js in the fast lane",
+  fastLane: true,
+  connect: connectGrpcJs,
+};
+
 /**
  * The clients that every RPC test runs with: `@grpc/grpc-js` with definitions that
  * it reads from `proto/` by itself, through the fast lane and beside it; Connect
  * over HTTP/1.1; gRPC-Web.
  */
 export const testClients: readonly TestClient[] = [
-  { name: "grpc-js in the fast lane", fastLane: true, connect: connectGrpcJs },
+  grpcClient,
   { name: "grpc-js beside the fast lane", fastLane: false, connect: connectGrpcJs },
   {
     name: "Connect over HTTP/1.1",

@@ -1,0 +1,199 @@
+import { randomUUID } from "node:crypto";
+import { Code } from "@connectrpc/connect";
+import { describe, expect, test } from "vitest";
+import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
+import { ExecutorService } from "../../gen/taskgate/v1/executor_pb.ts";
+import { Directive } from "../../gen/taskgate/v1/session_pb.ts";
+import type { FaultRule } from "../../src/sandbox/faults.ts";
+import { type Caller, grpcClient, testClients } from "../support/clients.ts";
+import { useGatewayWithSandbox } from "../support/use-sandbox.ts";
+
+const rpc = ExecutorService.method;
+
+async function pollOne(caller: Caller, definition: string) {
+  const { tasks } = await caller.call(rpc.longPollTasks, {
+    taskDefinitions: [definition],
+    timeout: { seconds: 5n, nanos: 0 },
+  });
+  const [task] = tasks;
+  if (task === undefined) {
+    throw new Error(`there is no task of ${definition}`);
+  }
+  const { id, execId, status, resourceJson } = task;
+  return { id, execId, status, resourceJson };
+}
+
+describe.each(testClients)("Aidbox's queue, over $name", (client) => {
+  test("A-10 A-12 A-13 A-14 A-15 A-18 A-63 a task goes from its creation to its end", async () => {
+    const { url, sandbox } = await useGatewayWithSandbox({ TASKGATE_FAST_LANE: String(client.fastLane) });
+    const caller = client.connect(url);
+    const params =
+      '{"day":"2021-10-25","yes":"yes","time":"12:30","text":"a: b\\n- c # d\\u2028é😀","n":1e3}';
+    const { task: created } = await caller.call(rpc.createTask, {
+      definition: "a/b",
+      label: "2021-10-25",
+      input: { case: "paramsJson", value: params },
+    });
+    expect(created).toMatchObject({ status: "ready", label: "2021-10-25" });
+    const task = await pollOne(caller, "a/b");
+    expect(task).toMatchObject({ id: created?.id, status: "requested" });
+    expect(JSON.parse(task.resourceJson).params).toEqual(JSON.parse(params));
+    expect((await caller.call(rpc.startTask, task)).task).toMatchObject({ status: "in-progress" });
+    const beat = await caller.call(rpc.heartbeatTask, { id: task.id, execId: task.execId, message: "on" });
+    expect(beat.directive).toBe(Directive.CONTINUE);
+    expect(beat.leaseExpireTime).toBeDefined();
+    await caller.call(rpc.reportTaskProgress, { id: task.id, execId: task.execId, current: 1n, total: 2n });
+    const done = await caller.call(rpc.succeedTask, {
+      id: task.id,
+      execId: task.execId,
+      outcome: { case: "resultJson", value: '["no", null, 1.50]' },
+    });
+    expect(done.task).toMatchObject({ status: "done", outcome: "succeeded" });
+    expect(sandbox.aidbox.tasks.get(task.id)?.resource).toMatchObject({ result: ["no", null, 1.5] });
+  });
+});
+
+async function useAidbox(options: Parameters<typeof useGatewayWithSandbox>[1] = {}) {
+  const used = await useGatewayWithSandbox({ TASKGATE_AIDBOX_TIMEOUT: "1s" }, options);
+  return { ...used, caller: grpcClient.connect(used.url), aidbox: used.sandbox.aidbox };
+}
+
+describe("what Aidbox refuses", () => {
+  test("A-58 A-63 an attempt that was not started in time, and one that fell silent", async () => {
+    const { caller } = await useAidbox({
+      aidbox: {
+        definitions: {
+          "a/b": { requestedToStartTimeout: 50, inProgressTimeout: 80, retryDelay: 10, allowedRetryCount: 3 },
+        },
+      },
+    });
+    await caller.call(rpc.createTask, { definition: "a/b" });
+    const late = await pollOne(caller, "a/b");
+    const second = await pollOne(caller, "a/b");
+    expect(second.id).toBe(late.id);
+    expect(await caller.fail(rpc.startTask, late)).toMatchObject({
+      code: Code.FailedPrecondition,
+      reason: "LEASE_SUPERSEDED",
+    });
+    await caller.call(rpc.startTask, second);
+    const third = await pollOne(caller, "a/b");
+    await caller.call(rpc.startTask, third);
+    const { id, execId } = second;
+    expect(await caller.call(rpc.heartbeatTask, { id, execId })).toMatchObject({
+      directive: Directive.CANCEL,
+      cause: ErrorReason.LEASE_SUPERSEDED,
+    });
+    expect(await caller.fail(rpc.succeedTask, { id, execId })).toMatchObject({
+      reason: "UPSTREAM_REJECTED",
+      metadata: { http_status: "422" },
+    });
+  });
+
+  test("A-59 A-64 A-65 a second outcome, a second creation, a cancel that comes late, parameters that lack a key", async () => {
+    const { caller } = await useAidbox({
+      aidbox: { definitions: { "a/b": { requiredParamsKeys: ["needed"] } } },
+    });
+    expect(await caller.fail(rpc.createTask, { definition: "a/b" })).toMatchObject({
+      reason: "UPSTREAM_REJECTED",
+      message: expect.stringContaining(":needed is required"),
+    });
+    const id = randomUUID();
+    const creation = {
+      definition: "a/b",
+      id,
+      input: { case: "paramsJson", value: '{"needed":1}' },
+    } as const;
+    await caller.call(rpc.createTask, creation);
+    expect(await caller.fail(rpc.createTask, creation)).toMatchObject({
+      reason: "UPSTREAM_REJECTED",
+      metadata: { task_id: id },
+    });
+    const { execId } = await pollOne(caller, "a/b");
+    await caller.call(rpc.startTask, { id, execId });
+    await caller.call(rpc.succeedTask, { id, execId });
+    expect(await caller.fail(rpc.succeedTask, { id, execId })).toMatchObject({ reason: "UPSTREAM_REJECTED" });
+    expect(await caller.fail(rpc.cancelTask, { id })).toMatchObject({ reason: "TASK_FINISHED" });
+  });
+
+  test("A-46 calls without the right credentials, and those that a policy denies", async () => {
+    const { caller } = await useAidbox({ aidbox: { deniedMethods: ["awf.task/list"] } });
+    expect(await caller.fail(rpc.listTasks, {})).toMatchObject({
+      reason: "UPSTREAM_AUTH",
+      message: "aidbox answered 403: Forbidden",
+    });
+    const { sandbox } = await useAidbox();
+    const wrong = await useGatewayWithSandbox({
+      TASKGATE_AIDBOX_URL: sandbox.aidbox.url,
+      TASKGATE_AIDBOX_CLIENT_SECRET: "wrong-secret",
+    });
+    const error = await grpcClient.connect(wrong.url).fail(rpc.listTasks, {});
+    expect(error).toMatchObject({ code: Code.FailedPrecondition, reason: "UPSTREAM_AUTH" });
+    expect(JSON.stringify(error)).not.toContain("wrong-secret");
+  });
+});
+
+test("A-22 A-23 A-24 A-43 a workflow is decided, watched and cancelled", async () => {
+  const { caller } = await useAidbox();
+  const { workflow } = await caller.call(rpc.createWorkflow, { definition: "a/wf" });
+  const { tasks } = await caller.call(rpc.pollTasks, { workflowDefinitions: ["a/wf"] });
+  const [decision] = tasks;
+  expect(decision?.decision).toMatchObject({
+    workflowId: workflow?.id,
+    workflowDefinition: "a/wf",
+    event: "awf.workflow.event/workflow-init",
+  });
+  const attempt = { id: decision?.id ?? "", execId: decision?.execId ?? "" };
+  await caller.call(rpc.startTask, attempt);
+  await caller.call(rpc.succeedTask, {
+    ...attempt,
+    outcome: {
+      case: "actions",
+      value: {
+        actions: [{ action: { case: "scheduleTask", value: { definition: "a/step", label: "one" } } }],
+      },
+    },
+  });
+  const id = workflow?.id ?? "";
+  const found = await caller.call(rpc.getWorkflow, { id, includeActivities: true, includeDecisions: true });
+  expect(found).toMatchObject({
+    workflow: { id, status: "in-progress" },
+    activities: [{ definition: "a/step", label: "one", status: "ready" }],
+    decisions: [{ id: attempt.id, status: "done" }],
+  });
+  expect((await caller.call(rpc.listWorkflows, { status: "in-progress" })).workflows).toMatchObject([{ id }]);
+  expect((await caller.call(rpc.cancelWorkflow, { id })).workflow).toMatchObject({ outcome: "canceled" });
+  expect(await caller.fail(rpc.cancelWorkflow, { id })).toMatchObject({
+    reason: "TASK_CANCELLED",
+    metadata: { upstream_type: "workflow-has-been-done" },
+  });
+});
+
+describe("an Aidbox in trouble", () => {
+  test.each<[name: string, fault: FaultRule, read: string, change: string]>([
+    ["A-48 a page", { action: { kind: "html" } }, "Unavailable", "Unknown"],
+    ["A-48 an alias bomb", { action: { kind: "yamlBomb" } }, "Unavailable", "Unknown"],
+    ["A-48 deep nesting", { action: { kind: "deepNesting", depth: 100_000 } }, "Unavailable", "Unknown"],
+    ["A-57 a body without end", { action: { kind: "endless" } }, "Unavailable", "Unknown"],
+    ["A-57 a body that drips", { action: { kind: "dribble", intervalMs: 100 } }, "Unavailable", "Unknown"],
+    ["A-57 taken, and a reset", { when: "after", action: { kind: "reset" } }, "Unavailable", "Unknown"],
+    ["A-57 no answer", { action: { kind: "hang" } }, "Unavailable", "Unknown"],
+    ["A-55 413", { action: { kind: "answer", status: 413 } }, "FailedPrecondition", "FailedPrecondition"],
+    ["A-56 503", { action: { kind: "answer", status: 503 } }, "Unavailable", "Unavailable"],
+    ["A-57 504", { action: { kind: "answer", status: 504 } }, "Unavailable", "Unknown"],
+    [
+      "a redirect",
+      { action: { kind: "redirect", status: 302, location: "/login" } },
+      "FailedPrecondition",
+      "FailedPrecondition",
+    ],
+  ])("%s has its code", async (_, fault, read, change) => {
+    const { caller, aidbox } = await useAidbox();
+    const id = aidbox.faults.add(fault);
+    const seenRead = await caller.fail(rpc.getTask, { id: "x" });
+    const seenChange = await caller.fail(rpc.createTask, { definition: "a/b" });
+    expect([Code[seenRead.code], Code[seenChange.code]]).toEqual([read, change]);
+    expect(aidbox.faults.fired(id)).toBe(2);
+    aidbox.faults.clear();
+    await caller.call(rpc.createTask, { definition: "a/b" });
+  });
+});
