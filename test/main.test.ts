@@ -1,0 +1,135 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { version } from "../src/version.ts";
+
+const bin = new URL("../bin/taskgate.js", import.meta.url).pathname;
+
+interface Process {
+  child: ChildProcess;
+  stdout: () => string;
+  stderr: () => string;
+  /** The exit code, or the signal that ended it. */
+  ended: Promise<number | string>;
+}
+
+/** Runs taskgate as its own process, with nothing but these variables, for the running test. */
+function run(args: readonly string[], env: Record<string, string> = {}): Process {
+  const child = spawn(process.execPath, [bin, ...args], { env, stdio: ["ignore", "pipe", "pipe"] });
+  let stdout = "";
+  let stderr = "";
+  child.stdout?.on("data", (chunk) => {
+    stdout += chunk;
+  });
+  child.stderr?.on("data", (chunk) => {
+    stderr += chunk;
+  });
+  onTestFinished(() => {
+    child.kill("SIGKILL");
+  });
+  return {
+    child,
+    stdout: () => stdout,
+    stderr: () => stderr,
+    ended: once(child, "close").then(([code, signal]) => code ?? signal),
+  };
+}
+
+async function serve(env: Record<string, string> = {}, args: readonly string[] = []) {
+  const process = run(["serve", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", ...args], env);
+  await expect.poll(process.stderr, { timeout: 10_000 }).toContain('"message":"listening"');
+  const line = JSON.parse(process.stderr().split("\n")[0] ?? "") as { address: string; ops: string };
+  return { ...process, url: `http://${line.address}`, opsUrl: `http://${line.ops}` };
+}
+
+describe("taskgate serve", () => {
+  test("serves, says nothing but its log, and ends with 0 when it is asked to", async () => {
+    const { child, url, opsUrl, ended, stderr, stdout } = await serve();
+    const response = await fetch(`${url}/taskgate.v1.GatewayService/GetInfo`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: "{}",
+    });
+    expect(await response.json()).toMatchObject({ version });
+    expect((await fetch(`${opsUrl}/startupz`)).status).toBe(200);
+    child.kill("SIGTERM");
+    expect(await ended).toBe(0);
+    expect(stdout()).toBe("");
+    const lines = stderr().trimEnd().split("\n");
+    expect(lines.map((line) => JSON.parse(line).message)).toEqual(["listening", "stopped"]);
+  });
+
+  test("a second signal ends it at once", async () => {
+    const { child, url, ended } = await serve(
+      { ORCHESTRA_API_KEY: "k", ORCHESTRA_WEBHOOK_URL: "http://127.0.0.1:9" },
+      ["--drain-timeout", "60s"],
+    );
+    // A call whose body never ends keeps the stop waiting.
+    const { request } = await import("node:http");
+    const call = request(`${url}/taskgate.v1.TaskStatusService/SendLog`, {
+      method: "POST",
+      headers: { "content-type": "application/json", "content-length": "1000" },
+    });
+    call.on("error", () => undefined);
+    call.write("{");
+    await once(call, "socket").then(([socket]) => once(socket, "connect"));
+    await expect.poll(async () => (await fetch(`${url}/`)).status).toBe(404);
+    child.kill("SIGTERM");
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect(child.exitCode).toBeNull();
+    child.kill("SIGTERM");
+    expect(await ended).toBe(1);
+  });
+
+  test("tells all that is wrong with its settings, and ends with 1", async () => {
+    const { ended, stderr } = run(["serve", "--listen", "0.0.0.0:1"], { TASKGATE_LEASE_DURATION: "x" });
+    expect(await ended).toBe(1);
+    expect(stderr().trimEnd().split("\n")).toEqual([
+      "taskgate: TASKGATE_LISTEN can be reached from other machines, so TASKGATE_AUTH_TOKEN or TASKGATE_ADMIN_TOKEN must be set",
+      "taskgate: TASKGATE_LISTEN can be reached from other machines, so TASKGATE_TLS_CERT must be set, or TASKGATE_INSECURE_LISTEN where the network is trusted",
+      "taskgate: TASKGATE_LEASE_DURATION must be a duration such as 30s, 500ms or 2m",
+      "taskgate: TASKGATE_LEASE_DURATION must be at least twice TASKGATE_HEARTBEAT_INTERVAL, or one lost beat ends a task",
+    ]);
+  });
+
+  test("an address that is taken is an error with the address in it", async () => {
+    const { url } = await serve();
+    const { ended, stderr } = run(["serve", "--ops-listen", "off", "--listen", new URL(url).host]);
+    expect(await ended).toBe(1);
+    expect(stderr()).toContain(`address already in use ${new URL(url).host}`);
+  });
+});
+
+describe("the command line", () => {
+  test("a flag that is not there is named", async () => {
+    const { ended, stderr } = run(["serve", "--lisen", "x"]);
+    expect(await ended).toBe(1);
+    expect(stderr()).toContain("--lisen");
+  });
+
+  test("a command that is not there is an error of its own", async () => {
+    const { ended, stderr } = run(["sreve"]);
+    expect(await ended).toBe(2);
+    expect(stderr()).toBe("taskgate: there is no command sreve\n");
+  });
+
+  test("version and help are for people", async () => {
+    const shown = run(["version"]);
+    expect(await shown.ended).toBe(0);
+    expect(shown.stdout()).toBe(`taskgate ${version}\n`);
+    const help = run(["help"]);
+    expect(await help.ended).toBe(0);
+    expect(help.stdout()).toContain("--lease-duration  (TASKGATE_LEASE_DURATION)");
+  });
+
+  test("an old Node is told which one is needed, in one line", async () => {
+    const pretend = `Object.defineProperty(process, "versions", { value: { node: "20.20.2" } });`;
+    const child = spawn(process.execPath, ["-e", `${pretend} import(${JSON.stringify(bin)})`]);
+    let stderr = "";
+    child.stderr.on("data", (chunk) => {
+      stderr += chunk;
+    });
+    const [code] = await once(child, "close");
+    expect([code, stderr]).toEqual([1, `taskgate needs Node 24.18.1 or newer; this is ${process.version}\n`]);
+  });
+});
