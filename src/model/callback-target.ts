@@ -42,10 +42,12 @@ export function parseCallbackRoute(route: string, bases: readonly string[]): Cal
 
 /** Reads a callback's URL: one of the bases, and a route right behind it. */
 export function parseCallbackUrl(url: string, bases: readonly string[]): CallbackTargetResult {
-  // A base that is the beginning of another one must not hide it.
-  const [base] = bases.filter((it) => url.startsWith(`${it}/`)).sort((a, b) => b.length - a.length);
-  if (base === undefined) {
-    return { problem: "must begin with a base URL that the gateway is configured with" };
-  }
-  return parseCallbackRoute(url.slice(base.length), [base]);
+  // One base may be the beginning of another: the one that leaves a route is meant.
+  const results = bases
+    .filter((base) => url.startsWith(`${base}/`))
+    .map((base) => parseCallbackRoute(url.slice(base.length), [base]));
+  return (
+    results.find((result) => "target" in result) ??
+    results[0] ?? { problem: "must begin with a base URL that the gateway is configured with" }
+  );
 }

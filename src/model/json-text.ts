@@ -23,15 +23,12 @@ export type JsonTextResult = { readonly text: string } | { readonly problem: str
  * syntax, depth, U+0000, half surrogate pairs, integers beyond the rules.
  */
 export function checkJsonText(text: string, rules: JsonRules): JsonTextResult {
-  let value: unknown;
   try {
-    value = JSON.parse(text);
+    JSON.parse(text);
   } catch (error) {
     return { problem: `is no JSON: ${syntaxProblem(error)}` };
   }
-  const problem =
-    findValueProblem(value, rules.maxDepth, rules.maxDepth) ??
-    (rules.int64Only === true ? findIntegerProblem(text) : undefined);
+  const problem = findTextProblem(text) ?? findTokenProblem(text, rules);
   return problem === undefined ? { text } : { problem };
 }
 
@@ -49,7 +46,7 @@ export function checkJsonObjectText(text: string, rules: JsonRules): JsonTextRes
  * without a kind, NaN and infinities are no JSON.
  */
 export function jsonTextFromValue(value: Value, rules: JsonRules): JsonTextResult {
-  return guard(() => textFromValue(value, rules.maxDepth), rules);
+  return guard(() => textFromValue(value, { depth: 0, maxDepth: rules.maxDepth }), rules);
 }
 
 /**
@@ -83,7 +80,12 @@ function guard(write: () => string, rules: JsonRules): JsonTextResult {
   }
 }
 
-function textFromValue(value: Value, depth: number): string {
+interface Nesting {
+  depth: number;
+  maxDepth: number;
+}
+
+function textFromValue(value: Value, nesting: Nesting): string {
   const kind = value.kind;
   switch (kind.case) {
     case "nullValue":
@@ -98,9 +100,9 @@ function textFromValue(value: Value, depth: number): string {
       }
       return JSON.stringify(kind.value);
     case "listValue":
-      return `[${kind.value.values.map((item) => textFromValue(item, nested(depth))).join(",")}]`;
+      return textFromList(kind.value.values, nested(nesting));
     case "structValue":
-      return textFromFields(kind.value.fields, depth);
+      return textFromFields(kind.value.fields, nested(nesting));
     case undefined:
       throw new JsonProblem("contains a value without a kind");
     default:
@@ -108,64 +110,64 @@ function textFromValue(value: Value, depth: number): string {
   }
 }
 
-function textFromFields(fields: Record<string, Value>, depth: number): string {
-  const inner = nested(depth);
+function textFromList(values: readonly Value[], nesting: Nesting): string {
+  return `[${values.map((item) => textFromValue(item, nesting)).join(",")}]`;
+}
+
+function textFromFields(fields: Record<string, Value>, nesting: Nesting): string {
   const pairs = Object.entries(fields).map(
-    ([key, item]) => `${JSON.stringify(key)}:${textFromValue(item, inner)}`,
+    ([key, item]) => `${JSON.stringify(key)}:${textFromValue(item, nesting)}`,
   );
   return `{${pairs.join(",")}}`;
 }
 
-function nested(depth: number): number {
-  if (depth <= 0) {
-    throw new JsonProblem("is nested too deeply");
+function nested({ depth, maxDepth }: Nesting): Nesting {
+  if (depth === maxDepth) {
+    throw new JsonProblem(depthProblem(maxDepth));
   }
-  return depth - 1;
+  return { depth: depth + 1, maxDepth };
 }
 
-function findValueProblem(value: unknown, depth: number, maxDepth: number): string | undefined {
-  if (typeof value === "string") {
-    return findTextProblem(value);
-  }
-  if (typeof value !== "object" || value === null) {
-    return undefined;
-  }
-  if (depth === 0) {
-    return `is nested more than ${maxDepth} deep`;
-  }
-  if (Array.isArray(value)) {
-    for (const item of value) {
-      const problem = findValueProblem(item, depth - 1, maxDepth);
-      if (problem !== undefined) {
-        return problem;
-      }
-    }
-    return undefined;
-  }
-  for (const [key, item] of Object.entries(value)) {
-    const problem = findTextProblem(key) ?? findValueProblem(item, depth - 1, maxDepth);
-    if (problem !== undefined) {
-      return problem;
-    }
-  }
-  return undefined;
-}
-
-function findIntegerProblem(text: string): string | undefined {
-  // Only an integer of 19 digits or more can be too large; most texts have none.
-  if (!/\d{19}/.test(text)) {
-    return undefined;
-  }
+// Looks at the text and not at what JSON.parse made of it, in which a key that
+// comes twice hides what it had before.
+function findTokenProblem(text: string, rules: JsonRules): string | undefined {
+  let depth = 0;
   let problem: string | undefined;
   scanJson(text, {
+    string(start, end) {
+      problem ??= findEscapeProblem(text.slice(start, end));
+    },
     number(start, end) {
-      const token = text.slice(start, end);
-      if (/^-?\d+$/.test(token) && !fits64Bits(BigInt(token))) {
-        problem = `contains the integer ${shorten(token)}, which does not fit 64 bits`;
+      if (rules.int64Only === true) {
+        problem ??= findIntegerProblem(text.slice(start, end));
+      }
+    },
+    other(start) {
+      const char = text[start];
+      if (char === "[" || char === "{") {
+        depth += 1;
+        problem ??= depth > rules.maxDepth ? depthProblem(rules.maxDepth) : undefined;
+      } else if (char === "]" || char === "}") {
+        depth -= 1;
       }
     },
   });
   return problem;
+}
+
+// What is not escaped was looked at with the whole text.
+function findEscapeProblem(token: string): string | undefined {
+  return token.includes("\\u") ? findTextProblem(JSON.parse(token)) : undefined;
+}
+
+function findIntegerProblem(token: string): string | undefined {
+  // 20 characters are enough for any integer of 64 bits, and BigInt takes its time for a million.
+  const isTooLarge = /^-?\d+$/.test(token) && (token.length > 20 || !fits64Bits(BigInt(token)));
+  return isTooLarge ? `contains the integer ${shorten(token)}, which does not fit 64 bits` : undefined;
+}
+
+function depthProblem(maxDepth: number): string {
+  return `is nested more than ${maxDepth} deep`;
 }
 
 function fits64Bits(integer: bigint): boolean {
@@ -176,8 +178,10 @@ function shorten(text: string): string {
   return text.length > 40 ? `${text.slice(0, 37)}...` : text;
 }
 
-// V8 quotes the text around the fault, which may hold what no message may show.
+// V8 quotes the text around the fault, which may hold what no message may show. A
+// message that ends in a position quotes nothing.
 function syntaxProblem(error: unknown): string {
-  const position = error instanceof Error ? /at position (\d+)/.exec(error.message)?.[1] : undefined;
+  const end = / at position (\d+) \(line \d+ column \d+\)$/;
+  const position = error instanceof Error ? end.exec(error.message)?.[1] : undefined;
   return position === undefined ? "unexpected end or character" : `unexpected at position ${position}`;
 }

@@ -5,9 +5,10 @@ const compact = /^[0-9a-f]{32}$/i;
  * Reads a UUID of any version into its canonical lower-case form, or returns
  * undefined.
  *
- * Takes the spellings that Orchestra's own SDK takes (Python's `uuid.UUID`):
- * hyphenated, 32 hexadecimal digits, in braces, with `urn:uuid:`. Surrounding
- * blanks are refused, as there.
+ * Takes the spellings that Python's `uuid.UUID`, and so Orchestra's own SDK, is
+ * documented to take: hyphenated, 32 hexadecimal digits, in braces, with
+ * `urn:uuid:`. Surrounding blanks are refused, as there; so is what Python takes
+ * besides, such as hyphens anywhere.
  */
 export function parseUuid(text: string): string | undefined {
   if (hyphenated.test(text)) {

@@ -1,7 +1,14 @@
 import { Code } from "@connectrpc/connect";
 import type { AttemptFailure } from "../model/attempt-result.ts";
 import type { HttpClient } from "./http-client.ts";
-import { excerpt, failedAnswer, failedExchange, type HttpAnswer, meaningOfStatus } from "./http-failure.ts";
+import {
+  contentTypeWords,
+  excerpt,
+  failedAnswer,
+  failedExchange,
+  type HttpAnswer,
+  meaningOfStatus,
+} from "./http-failure.ts";
 import { type JsonNode, readYaml } from "./yaml-reader.ts";
 import { yamlFromJsonText } from "./yaml-writer.ts";
 
@@ -68,8 +75,7 @@ function resultOfAnswer(answer: HttpAnswer, secrets: readonly string[], nowMs: n
   }
   const words = { upstream: "aidbox", ...errorWords(error, body, secrets) };
   if (error === undefined && meaning === "accepted") {
-    const type = excerpt(answer.headers["content-type"] ?? "no content-type", []);
-    const said = `${type}, and neither a result nor an error in it`;
+    const said = `${contentTypeWords(answer, secrets)}, and neither a result nor an error in it`;
     return failedAnswer("inDoubt", answer, { ...words, said }, nowMs);
   }
   if (error === undefined && answer.status >= 300 && answer.status < 400) {

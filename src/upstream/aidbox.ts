@@ -158,7 +158,7 @@ export function createAidbox(options: AidboxOptions) {
     async send(delivery: { body: string }, signal?: AbortSignal): Promise<AttemptResult> {
       const result = await rpc.send(delivery.body, timeoutMs, signal);
       return result.kind === "accepted"
-        ? { kind: "accepted", answer: result.result.entries?.get("resource")?.text ?? "" }
+        ? { kind: "accepted", answer: resource(result.result) ?? "" }
         : result;
     },
 
@@ -243,7 +243,8 @@ function picked<Value>(
 }
 
 function resource(result: JsonNode): ResourceText | undefined {
-  return result.entries?.get("resource")?.text;
+  const node = result.entries?.get("resource");
+  return node?.entries === undefined ? undefined : node.text;
 }
 
 function resources(result: JsonNode): ResourceText[] | undefined {
@@ -254,12 +255,16 @@ function texts(result: JsonNode, key: string): ResourceText[] {
   return result.entries?.get(key)?.items?.map((item) => item.text) ?? [];
 }
 
+// The last instant that a google.protobuf.Timestamp can hold.
+const maxInstantMs = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
+
 // FACT: the sample is an ISO instant, the table says integer; both are taken.
 function leaseOf(result: JsonNode): AttemptLease {
   const at = result.entries?.get("inProgressTimeoutAt");
   const value: unknown = at === undefined ? undefined : JSON.parse(at.text);
   const ms = typeof value === "string" ? Date.parse(value) : value;
-  return { leaseExpireMs: typeof ms === "number" && Number.isFinite(ms) ? ms : undefined };
+  const isInstant = typeof ms === "number" && ms >= 0 && ms <= maxInstantMs;
+  return { leaseExpireMs: isInstant ? ms : undefined };
 }
 
 function reasonOfState(task: ResourceText, execId: string | undefined): ErrorReason | undefined {

@@ -1,4 +1,5 @@
 import { type Dispatcher, Pool } from "undici";
+import { createPlaceQueue } from "./place-queue.ts";
 
 export interface HttpClientOptions {
   /** Scheme, host and port of the upstream, for example `https://webhook.getorchestra.io`. */
@@ -65,17 +66,42 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
     connect: { timeout: options.connectTimeoutMs, allowH2: false },
     allowH2: false,
   });
+  // undici has a queue of its own, but it never forgets a request whose time is
+  // over: it makes a connection for it all the same, only to close it again.
+  const queue = createPlaceQueue(options.connections);
   return {
-    post: (request) =>
-      new Promise((resolve) => {
-        const exchange = createExchange(request, options.maxResponseBytes, resolve);
-        pool.dispatch(
-          { path: request.path, method: "POST", headers: request.headers, body: request.body },
-          exchange,
-        );
-      }),
+    async post(request) {
+      if (request.signal?.aborted === true) {
+        return { kind: "notSent", cause: endedByCaller, timedOut: false };
+      }
+      return new Promise((resolve) => {
+        let stopWaiting: (() => void) | undefined;
+        const exchange = createExchange(request, options.maxResponseBytes, {
+          onSettled(result) {
+            stopWaiting?.();
+            resolve(result);
+          },
+          onFinished: queue.leave,
+        });
+        stopWaiting = queue.wait(() => {
+          pool.dispatch(
+            { path: request.path, method: "POST", headers: request.headers, body: request.body },
+            exchange,
+          );
+        });
+      });
+    },
     close: () => pool.destroy(),
   };
+}
+
+const endedByCaller = "the call was ended by its caller";
+
+interface ExchangeEvents {
+  /** What came of the request is known. */
+  onSettled(exchange: HttpExchange): void;
+  /** undici has done with the request, maybe later: the next one may have its connection. */
+  onFinished(): void;
 }
 
 // One request as undici sees it. undici tells when it begins to write the request
@@ -83,7 +109,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
 function createExchange(
   request: HttpPost,
   maxResponseBytes: number,
-  resolve: (exchange: HttpExchange) => void,
+  { onSettled, onFinished }: ExchangeEvents,
 ): Dispatcher.DispatchHandler {
   let controller: Dispatcher.DispatchController | undefined;
   let settled = false;
@@ -99,21 +125,18 @@ function createExchange(
     settled = true;
     clearTimeout(timer);
     request.signal?.removeEventListener("abort", onAbort);
-    resolve(exchange);
+    onSettled(exchange);
   }
   function fail(cause: string, timedOut = false): void {
     settle({ kind: controller === undefined ? "notSent" : "broken", cause, timedOut });
-    // A request that still waits for a connection is ended when it gets one.
+    // A request whose connection is still being made is ended when it is there.
     controller?.abort(new Error(cause));
   }
   function onAbort(): void {
-    fail("the call was ended by its caller");
+    fail(endedByCaller);
   }
 
   const timer = setTimeout(fail, request.timeoutMs, `no answer within ${request.timeoutMs} ms`, true);
-  if (request.signal?.aborted === true) {
-    onAbort();
-  }
   request.signal?.addEventListener("abort", onAbort, { once: true });
 
   return {
@@ -127,8 +150,8 @@ function createExchange(
     onResponseStart(_, statusCode, responseHeaders) {
       status = statusCode;
       headers = firstValues(responseHeaders);
-      const coding = headers["content-encoding"];
-      if (coding !== undefined && coding !== "identity") {
+      const coding = headers["content-encoding"] ?? "";
+      if (coding !== "" && coding.toLowerCase() !== "identity") {
         fail(`the answer has the content-encoding ${coding.slice(0, 40)}, which was not asked for`);
       }
     },
@@ -143,9 +166,11 @@ function createExchange(
     onResponseEnd() {
       const body = chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks);
       settle({ kind: "answered", status, headers, body: body.toString("utf8") });
+      onFinished();
     },
     onResponseError(_, error) {
       fail(causeOf(error));
+      onFinished();
     },
   };
 }
@@ -159,7 +184,9 @@ function firstValues(
 }
 
 // Messages of sockets and resolvers name hosts and ports, never a path or a key.
-function causeOf(error: Error): string {
-  const code = (error as NodeJS.ErrnoException).code;
-  return code === undefined ? error.message : `${error.message} (${code})`;
+function causeOf(error: NodeJS.ErrnoException & { library?: string; reason?: string }): string {
+  // OpenSSL's message is a line of addresses and source files around its reason. A
+  // host with several addresses has an error for each of them and no message.
+  const message = (error.library === undefined ? error.message : error.reason) || "no connection";
+  return error.code === undefined || message.includes(error.code) ? message : `${message} (${error.code})`;
 }

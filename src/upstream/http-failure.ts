@@ -42,9 +42,9 @@ const reasons = {
 export interface UpstreamWords {
   /** `orchestra`, `orchestrator` or `aidbox`. */
   upstream: string;
-  /** What the upstream said of the failure, for people; already free of secrets. */
+  /** What the upstream said of the failure, for people: an `excerpt`. Empty: nothing. */
   said?: string | undefined;
-  /** The upstream's own word for the kind of failure. */
+  /** The upstream's own word for the kind of failure: an `excerpt`. Empty: none. */
   type?: string | undefined;
 }
 
@@ -55,8 +55,12 @@ export function failedAnswer(
   words: UpstreamWords,
   nowMs: number,
 ): AttemptFailure {
-  const { upstream, said, type } = words;
-  const retryAfterMs = parseRetryAfter(answer.headers["retry-after"], nowMs);
+  const { upstream } = words;
+  const said = words.said || undefined;
+  const type = words.type || undefined;
+  // A refusal stays one, whatever the upstream says of a wait: clients would repeat it.
+  const isFinal = kind === "rejected" || kind === "unauthorized";
+  const retryAfterMs = isFinal ? undefined : parseRetryAfter(answer.headers["retry-after"], nowMs);
   return {
     kind,
     failure: createFailure(
@@ -90,17 +94,24 @@ export function failedExchange(
   return { kind, failure: createFailure(reasons[kind], message, { metadata: { upstream } }) };
 }
 
+/** Names an answer's content type for people, without the given secrets. */
+export function contentTypeWords(answer: HttpAnswer, secrets: readonly string[]): string {
+  return excerpt(answer.headers["content-type"] ?? "", secrets) || "no content-type";
+}
+
 /**
  * Cuts what an upstream said to a length for people, in one line and without the
  * given secrets.
  */
 export function excerpt(text: string, secrets: readonly string[]): string {
   let clean = text;
-  for (const secret of secrets) {
+  // One secret may hold another, which must not break it before it is found.
+  for (const secret of secrets.toSorted((a, b) => b.length - a.length)) {
     if (secret !== "") {
       clean = clean.replaceAll(secret, "[redacted]");
     }
   }
   const line = clean.replace(/[\p{C}\s]+/gu, " ").trim();
-  return line.length > 300 ? `${line.slice(0, 297)}...` : line;
+  // Half a character would be no text: an error that holds it cannot be sent.
+  return line.length > 300 ? `${line.slice(0, 297).replace(/\p{Cs}$/u, "")}...` : line;
 }

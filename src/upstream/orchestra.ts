@@ -76,39 +76,35 @@ export function createOrchestra(options: OrchestraOptions): DeliveryUpstream {
 // Any 2xx is success, whatever its body (FACT: the SDK), but for a body that says
 // `success: false` (FACT: the published answers of SET_OUTPUT, without a status).
 function resultOfAnswer(answer: HttpAnswer, apiKey: string, nowMs: number): AttemptResult {
-  const refusal = parseRefusal(answer.body);
+  const body = parseBody(answer.body);
   const meaning = meaningOfStatus(answer.status);
-  if (meaning === "accepted" && refusal === undefined) {
+  if (meaning === "accepted" && body.success !== false) {
     return { kind: "accepted", answer: "" };
   }
-  const said =
-    answer.status >= 300 && answer.status < 400
-      ? "a redirect, which is not followed: the webhook URL is wrong"
-      : excerpt(refusal?.error ?? "", [apiKey]) || undefined;
+  const isRedirect = answer.status >= 300 && answer.status < 400;
   return failedAnswer(
     meaning === "accepted" ? "rejected" : meaning,
     answer,
-    { upstream: "orchestra", said, type: refusal?.code },
+    {
+      upstream: "orchestra",
+      said: isRedirect
+        ? "a redirect, which is not followed: the webhook URL is wrong"
+        : words(body.error, apiKey),
+      type: words(body.code, apiKey),
+    },
     nowMs,
   );
 }
 
-function parseRefusal(body: string): { error?: string; code?: string } | undefined {
-  // Cheap, and right for the answers that matter: success is the common case.
-  if (!body.includes('"success"')) {
-    return undefined;
-  }
-  let parsed: unknown;
+function parseBody(body: string): { success?: unknown; error?: unknown; code?: unknown } {
   try {
-    parsed = JSON.parse(body);
+    const parsed: unknown = JSON.parse(body);
+    return typeof parsed === "object" && parsed !== null ? parsed : {};
   } catch {
-    return undefined;
+    return {};
   }
-  if (typeof parsed !== "object" || parsed === null || !("success" in parsed) || parsed.success !== false) {
-    return undefined;
-  }
-  return {
-    ...("error" in parsed && typeof parsed.error === "string" ? { error: parsed.error } : {}),
-    ...("code" in parsed && typeof parsed.code === "string" ? { code: parsed.code } : {}),
-  };
+}
+
+function words(value: unknown, apiKey: string): string | undefined {
+  return typeof value === "string" ? excerpt(value, [apiKey]) : undefined;
 }

@@ -4,7 +4,14 @@ import { type CallbackTarget, callbackKey, parseCallbackUrl } from "../model/cal
 import type { DeliveryUpstream, NewDelivery } from "../model/delivery.ts";
 import { createFailure } from "../model/failure.ts";
 import type { HttpClient } from "./http-client.ts";
-import { excerpt, failedAnswer, failedExchange, type HttpAnswer, meaningOfStatus } from "./http-failure.ts";
+import {
+  contentTypeWords,
+  excerpt,
+  failedAnswer,
+  failedExchange,
+  type HttpAnswer,
+  meaningOfStatus,
+} from "./http-failure.ts";
 
 /** One Orchestrator: its base URL, the connections to its origin, its credential. */
 export interface OrchestratorBase {
@@ -102,13 +109,13 @@ function notConfigured(): AttemptFailure {
 }
 
 function resultOfAnswer(answer: HttpAnswer, secrets: readonly string[], nowMs: number): AttemptResult {
-  const detail = excerpt(parseDetail(answer.body), secrets) || undefined;
+  const detail = excerpt(parseDetail(answer.body), secrets);
   const words = { upstream: "orchestrator", said: detail };
   const meaning = meaningOfStatus(answer.status);
   if (meaning === "accepted") {
     return isJson(answer)
       ? { kind: "accepted", answer: "" }
-      : failedAnswer("rejected", answer, { ...words, said: notTheOrchestrator(answer) }, nowMs);
+      : failedAnswer("rejected", answer, { ...words, said: notTheOrchestrator(answer, secrets) }, nowMs);
   }
   // The process does not await a callback: its action step has not returned yet,
   // or somebody was there before. The body is the same (MEASURED).
@@ -121,7 +128,7 @@ function resultOfAnswer(answer: HttpAnswer, secrets: readonly string[], nowMs: n
   }
   // FACT: FastAPI answers this where core itself would name the process or the token.
   if ((answer.status === 404 && detail === "Not Found") || answer.status === 405) {
-    const said = `${detail ?? "no such path"}: the base URL is wrong`;
+    const said = `${detail || "no such path"}: the base URL is wrong`;
     return failedAnswer("rejected", answer, { ...words, said }, nowMs);
   }
   return failedAnswer(meaning, answer, words, nowMs);
@@ -133,9 +140,8 @@ function isJson(answer: HttpAnswer): boolean {
   return answer.body === "" || /^application\/json\b/i.test(answer.headers["content-type"] ?? "");
 }
 
-function notTheOrchestrator(answer: HttpAnswer): string {
-  const type = excerpt(answer.headers["content-type"] ?? "no content-type", []);
-  return `${type} instead of JSON, so it is no Orchestrator: the base URL is wrong`;
+function notTheOrchestrator(answer: HttpAnswer, secrets: readonly string[]): string {
+  return `${contentTypeWords(answer, secrets)} instead of JSON, so it is no Orchestrator: the base URL is wrong`;
 }
 
 // Core answers `{"detail": "..."}`; the framework's validation answers a list of

@@ -15,7 +15,10 @@ export function parseRetryAfter(header: string | undefined, nowMs: number): numb
   return waitMs > 0 ? Math.min(waitMs, maxRetryAfterMs) : undefined;
 }
 
-// `Date.parse` alone takes much more than dates, "-1" for example.
+// The three forms of a date in HTTP; `Date.parse` alone takes much more, "-1" for
+// example. The third form has no zone and means GMT.
+const httpDate = /^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? [-\w ]+ \d\d:\d\d:\d\d (?:GMT|\d{4})$/;
+
 function httpDateMs(text: string): number {
-  return /^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)/.test(text) ? Date.parse(text) : Number.NaN;
+  return httpDate.test(text) ? Date.parse(text.endsWith("GMT") ? text : `${text} GMT`) : Number.NaN;
 }

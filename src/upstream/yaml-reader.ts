@@ -3,8 +3,6 @@ import {
   defineMappingTag,
   defineScalarTag,
   defineSequenceTag,
-  floatCoreTag,
-  intCoreTag,
   load,
   NOT_RESOLVED,
   nullCoreTag,
@@ -14,7 +12,7 @@ import {
 
 /** A value that an upstream sent, with its JSON text as exact as it was received. */
 export interface JsonNode {
-  /** JSON text: keys in their order, numbers with all their digits. */
+  /** JSON text: keys in their order, numbers with all their digits. Made when it is asked for. */
   readonly text: string;
   /** The items of an array, else undefined. */
   readonly items: readonly JsonNode[] | undefined;
@@ -24,82 +22,137 @@ export interface JsonNode {
 
 /**
  * Reads YAML or JSON from an upstream, which is not trusted: nesting is limited,
- * aliases and tags are refused. Throws an `Error` for anything else than one
- * document that is JSON by value.
+ * aliases are refused, and so are tags other than YAML's own. Throws an `Error` for
+ * anything else than one document that is JSON by value.
  *
- * Scalars are read by YAML 1.2's core schema, so a time stamp stays the text that
- * it is. The caller limits the size.
+ * A scalar without quotes is a number only where JSON would write a number like
+ * that; a time stamp, `012` or `0o17` stays the text that it is, because versions
+ * of YAML differ in them. The caller limits the size.
  */
 export function readYaml(text: string): JsonNode {
-  const node = load(text, { schema: jsonNodes, maxDepth: 100, maxAliases: 0, maxTotalMergeKeys: 0 });
-  return node as JsonNode;
+  return nodeOf(load(text, { schema: jsonNodes, maxDepth, maxAliases: 0 }));
 }
 
+// More than the deepest payload that the gateway takes and what Aidbox puts around it.
+const maxDepth = 128;
+
 const jsonNumber = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
+const nonFinite = /^[-+]?\.(?:inf|Inf|INF|nan|NaN|NAN)$/;
 
 // The schema reads every YAML node into a JsonNode instead of a JavaScript value.
 const jsonNodes = new Schema([
-  scalar("tag:yaml.org,2002:str", undefined, (source) => JSON.stringify(source)),
-  scalar("tag:yaml.org,2002:null", nullCoreTag, () => "null"),
-  scalar("tag:yaml.org,2002:bool", boolCoreTag, (source) => source.toLowerCase()),
-  scalar("tag:yaml.org,2002:int", intCoreTag, (source, value) =>
-    jsonNumber.test(source) ? source : JSON.stringify(value),
-  ),
-  scalar("tag:yaml.org,2002:float", floatCoreTag, (source, value) => {
-    if (!Number.isFinite(value)) {
-      throw new Error(`${source} is no JSON number`);
-    }
-    return jsonNumber.test(source) ? source : JSON.stringify(value);
-  }),
+  scalar("str", {}, (source) => JSON.stringify(source)),
+  scalar("null", nullCoreTag, (source) => resolved(nullCoreTag, source) && "null"),
+  scalar("bool", boolCoreTag, (source) => resolved(boolCoreTag, source) && source.toLowerCase()),
+  scalar("int", { implicit: true, implicitFirstChars: [..."-0123456789"] }, numberText),
+  scalar("float", { implicit: true, implicitFirstChars: [..."-+."] }, numberText),
+  // Java's writer of YAML writes a string in this way when it holds a character that
+  // YAML cannot show, an escape for a colour for example (MEASURED with SnakeYAML 1.26
+  // to 2.4). That Aidbox uses it is an INFERENCE.
+  scalar("binary", {}, (source) => JSON.stringify(utf8.decode(base64Bytes(source)))),
   defineSequenceTag<JsonNode[], JsonNode>("tag:yaml.org,2002:seq", {
     create: () => [],
     addItem(items, item) {
-      items.push(item as JsonNode);
+      items.push(nodeOf(item));
     },
-    finalize: (items) => ({
-      text: `[${items.map((item) => item.text).join(",")}]`,
-      items,
-      entries: undefined,
-    }),
+    finalize: (items) => collection(items, undefined),
     identify: () => false,
   }),
   defineMappingTag<Map<string, JsonNode>, JsonNode>("tag:yaml.org,2002:map", {
     create: () => new Map(),
     addPair(entries, key, value) {
-      entries.set(keyText(key as JsonNode), value as JsonNode);
+      entries.set(keyText(nodeOf(key)), nodeOf(value));
       return "";
     },
-    has: (entries, key) => entries.has(keyText(key as JsonNode)),
+    has: (entries, key) => entries.has(keyText(nodeOf(key))),
     keys: () => [],
     get: () => undefined,
-    finalize: (entries) => ({
-      text: `{${Array.from(entries, ([key, value]) => `${JSON.stringify(key)}:${value.text}`).join(",")}}`,
-      items: undefined,
-      entries,
-    }),
+    finalize: (entries) => collection(undefined, entries),
     identify: () => false,
   }),
 ]);
 
-function scalar<Value>(
+function scalar(
   name: string,
-  core: ScalarTagDefinition<Value> | undefined,
-  write: (source: string, value: Value) => string,
+  { implicit, implicitFirstChars }: Partial<ScalarTagDefinition<unknown>>,
+  write: (source: string) => string | false,
 ): ScalarTagDefinition<JsonNode> {
-  return defineScalarTag<JsonNode>(name, {
-    implicit: core?.implicit ?? false,
-    implicitFirstChars: core?.implicitFirstChars ?? null,
-    resolve(source, isExplicit, tagName) {
-      const value = core?.resolve(source, isExplicit, tagName);
-      return value === NOT_RESOLVED
-        ? NOT_RESOLVED
-        : { text: write(source, value as Value), items: undefined, entries: undefined };
+  return defineScalarTag<JsonNode>(`tag:yaml.org,2002:${name}`, {
+    implicit: implicit ?? false,
+    implicitFirstChars: implicitFirstChars ?? null,
+    resolve(source) {
+      const text = write(source);
+      return text === false ? NOT_RESOLVED : { text, items: undefined, entries: undefined };
     },
     identify: () => false,
   });
 }
 
-// JSON's keys are texts: `1: x` is `{"1": x}`.
+function resolved(tag: ScalarTagDefinition<unknown>, source: string): boolean {
+  return tag.resolve(source, false, tag.tagName) !== NOT_RESOLVED;
+}
+
+function numberText(source: string): string | false {
+  if (nonFinite.test(source)) {
+    throw new Error(`${source} is no JSON number`);
+  }
+  return jsonNumber.test(source) && source;
+}
+
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+function base64Bytes(source: string): Uint8Array {
+  return Uint8Array.from(atob(source), (char) => char.charCodeAt(0));
+}
+
+// js-yaml does not ask the schema for a scalar whose tag is `!`: it is a string.
+function nodeOf(value: unknown): JsonNode {
+  return typeof value === "string"
+    ? { text: JSON.stringify(value), items: undefined, entries: undefined }
+    : (value as JsonNode);
+}
+
+// Were the text made here, each level would hold once more what is deep inside.
+function collection(items: JsonNode["items"], entries: JsonNode["entries"]): JsonNode {
+  return {
+    items,
+    entries,
+    get text() {
+      const parts: string[] = [];
+      writeNode(this, parts);
+      return parts.join("");
+    },
+  };
+}
+
+function writeNode(node: JsonNode, parts: string[]): void {
+  let separator = "";
+  if (node.items !== undefined) {
+    parts.push("[");
+    for (const item of node.items) {
+      parts.push(separator);
+      writeNode(item, parts);
+      separator = ",";
+    }
+    parts.push("]");
+  } else if (node.entries !== undefined) {
+    parts.push("{");
+    for (const [key, value] of node.entries) {
+      parts.push(separator, JSON.stringify(key), ":");
+      writeNode(value, parts);
+      separator = ",";
+    }
+    parts.push("}");
+  } else {
+    parts.push(node.text);
+  }
+}
+
+// JSON's keys are texts: `1: x` is `{"1": x}`. A list or an object is none; its text
+// as a key within a key within a key would double at each level.
 function keyText(key: JsonNode): string {
+  if (key.items !== undefined || key.entries !== undefined) {
+    throw new Error("a key that is a list or an object is no JSON");
+  }
   return key.text.startsWith('"') ? JSON.parse(key.text) : key.text;
 }

@@ -1,0 +1,833 @@
+import { create } from "@bufbuild/protobuf";
+import { Code } from "@connectrpc/connect";
+import { describe, expect, test } from "vitest";
+import { parse } from "yaml";
+import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
+import {
+  CreateTaskRequestSchema,
+  CreateWorkflowRequestSchema,
+  GetTaskRequestSchema,
+  GetWorkflowRequestSchema,
+  ListTasksRequestSchema,
+  ListWorkflowsRequestSchema,
+  LongPollTasksRequestSchema,
+  PollTasksRequestSchema,
+} from "../../gen/taskgate/v1/executor_pb.ts";
+import type { Failure } from "../../gen/taskgate/v1/receipt_pb.ts";
+import type { AttemptResult } from "../../src/model/attempt-result.ts";
+import type { CallResult } from "../../src/model/call-result.ts";
+import { type Aidbox, createAidbox, prepareTaskOutcome } from "../../src/upstream/aidbox.ts";
+import { createAidboxRpc } from "../../src/upstream/aidbox-rpc.ts";
+import { unusedOrigin, useScriptedServer } from "../support/scripted-server.ts";
+import { useHttpClient } from "../support/use-http-client.ts";
+import { expectedFailure } from "./expected-failure.ts";
+
+const attempt = { id: "t1", execId: "e1" };
+
+interface Rpc {
+  method: string;
+  params: unknown;
+}
+
+/** What Aidbox answers: a status and a body, or nothing, or a connection that breaks. */
+type Answer = readonly [status: number, body: string] | "silence" | "break";
+
+interface UsedAidbox {
+  aidbox: Aidbox;
+  /** The RPCs so far, read as YAML 1.1. */
+  rpcs: Rpc[];
+}
+
+function aidboxAt(origin: string, timeoutMs: number): Aidbox {
+  return createAidbox({
+    rpc: createAidboxRpc({
+      http: useHttpClient(origin),
+      basePath: "",
+      credentials: () => ({ clientId: "id", clientSecret: "secret" }),
+      now: () => 0,
+    }),
+    timeoutMs,
+    notifications: { heartbeat: "awf.task/heartbeat", progress: "awf.task/progress" },
+  });
+}
+
+async function useAidbox(answerTo: (rpc: Rpc) => Answer, timeoutMs = 10_000): Promise<UsedAidbox> {
+  const rpcs: Rpc[] = [];
+  const server = await useScriptedServer(({ body }, response) => {
+    const rpc: Rpc = parse(body, { version: "1.1" });
+    rpcs.push(rpc);
+    const answer = answerTo(rpc);
+    if (answer === "break") {
+      response.destroy();
+    } else if (answer !== "silence") {
+      response.writeHead(answer[0], { "content-type": "text/yaml" });
+      response.end(answer[1]);
+    }
+  });
+  return { aidbox: aidboxAt(server.origin, timeoutMs), rpcs };
+}
+
+type AnyResult = CallResult<unknown> | AttemptResult;
+
+interface Call {
+  name: string;
+  ids: string;
+  call: (aidbox: Aidbox, signal?: AbortSignal) => Promise<AnyResult>;
+  rpc: Rpc;
+  /** A read that failed is just unavailable; anything else may have changed something. */
+  isRead: boolean;
+  /** What a resource is picked from. */
+  result: "resource" | "resources" | "notification";
+  /** What asks for the reason of a refusal. */
+  explainedBy?: "awf.task/status" | "awf.workflow/status";
+}
+
+const calls: readonly Call[] = [
+  {
+    name: "poll",
+    ids: "A-10",
+    call: (aidbox, signal) =>
+      aidbox.poll(
+        create(PollTasksRequestSchema, {
+          taskDefinitions: ["a/b"],
+          workflowDefinitions: ["w/x"],
+          maxBatchSize: 3,
+        }),
+        signal,
+      ),
+    rpc: {
+      method: "awf.task/poll",
+      params: { taskDefinitions: ["a/b"], workflowDefinitions: ["w/x"], maxBatchSize: 3 },
+    },
+    isRead: true,
+    result: "resources",
+  },
+  {
+    name: "longPoll",
+    ids: "A-11",
+    call: (aidbox, signal) =>
+      aidbox.longPoll(create(LongPollTasksRequestSchema, { taskDefinitions: ["a/b"] }), 20, signal),
+    rpc: { method: "awf.task/long-poll", params: { taskDefinitions: ["a/b"], timeout: 20 } },
+    isRead: true,
+    result: "resources",
+  },
+  {
+    name: "start",
+    ids: "A-12",
+    call: (aidbox, signal) => aidbox.start(attempt, signal),
+    rpc: { method: "awf.task/start", params: { id: "t1", execId: "e1" } },
+    isRead: false,
+    result: "resource",
+    explainedBy: "awf.task/status",
+  },
+  {
+    name: "heartbeat",
+    ids: "A-13",
+    call: (aidbox, signal) => aidbox.heartbeat({ ...attempt, message: "alive" }, signal),
+    rpc: {
+      method: "awf.task/notify",
+      params: { id: "t1", execId: "e1", notification: "awf.task/heartbeat", message: "alive" },
+    },
+    isRead: true,
+    result: "notification",
+    explainedBy: "awf.task/status",
+  },
+  {
+    name: "progress",
+    ids: "A-14",
+    call: (aidbox, signal) => aidbox.progress(attempt, { current: 1n, total: 2n, unit: "rows" }, signal),
+    rpc: {
+      method: "awf.task/notify",
+      params: {
+        id: "t1",
+        execId: "e1",
+        notification: "awf.task/progress",
+        "progress-current": 1,
+        "progress-total": 2,
+        "progress-unit": "rows",
+      },
+    },
+    isRead: true,
+    result: "notification",
+    explainedBy: "awf.task/status",
+  },
+  {
+    name: "createTask",
+    ids: "A-18",
+    call: (aidbox, signal) =>
+      aidbox.createTask(
+        create(CreateTaskRequestSchema, {
+          definition: "a/b",
+          label: "l",
+          executeTime: "2023-05-03T13:30:43",
+        }),
+        "t1",
+        '{"date":"2021-10-25"}',
+        signal,
+      ),
+    rpc: {
+      method: "awf.task/create-and-execute",
+      params: {
+        id: "t1",
+        definition: "a/b",
+        params: { date: "2021-10-25" },
+        label: "l",
+        executeAt: "2023-05-03T13:30:43",
+      },
+    },
+    isRead: false,
+    result: "resource",
+  },
+  {
+    name: "getTask",
+    ids: "A-19",
+    call: (aidbox, signal) =>
+      aidbox.getTask(
+        create(GetTaskRequestSchema, { id: "t1", includeSettings: true, includeLog: true }),
+        signal,
+      ),
+    rpc: { method: "awf.task/status", params: { id: "t1", "include-settings?": true, "include-log?": true } },
+    isRead: true,
+    result: "resource",
+  },
+  {
+    name: "cancelTask",
+    ids: "A-20",
+    call: (aidbox, signal) => aidbox.cancelTask("t1", signal),
+    rpc: { method: "awf.task/cancel", params: { id: "t1" } },
+    isRead: false,
+    result: "resource",
+    explainedBy: "awf.task/status",
+  },
+  {
+    name: "listTasks",
+    ids: "A-21",
+    call: (aidbox, signal) => aidbox.listTasks(create(ListTasksRequestSchema, { status: "done" }), signal),
+    rpc: { method: "awf.task/list", params: { filter: { status: "done" } } },
+    isRead: true,
+    result: "resources",
+  },
+  {
+    name: "createWorkflow",
+    ids: "A-22",
+    call: (aidbox, signal) =>
+      aidbox.createWorkflow(create(CreateWorkflowRequestSchema, { definition: "w/x" }), "w1", "{}", signal),
+    rpc: { method: "awf.workflow/create-and-execute", params: { id: "w1", definition: "w/x", params: {} } },
+    isRead: false,
+    result: "resource",
+  },
+  {
+    name: "getWorkflow",
+    ids: "A-23",
+    call: (aidbox, signal) =>
+      aidbox.getWorkflow(
+        create(GetWorkflowRequestSchema, { id: "w1", includeActivities: true, includeDecisions: true }),
+        signal,
+      ),
+    rpc: {
+      method: "awf.workflow/status",
+      params: { id: "w1", "include-activities?": true, "include-decisions?": true },
+    },
+    isRead: true,
+    result: "resource",
+  },
+  {
+    name: "cancelWorkflow",
+    ids: "A-24",
+    call: (aidbox, signal) => aidbox.cancelWorkflow("w1", signal),
+    rpc: { method: "awf.workflow/cancel", params: { id: "w1" } },
+    isRead: false,
+    result: "resource",
+    explainedBy: "awf.workflow/status",
+  },
+  {
+    name: "listWorkflows",
+    ids: "A-25",
+    call: (aidbox, signal) => aidbox.listWorkflows(create(ListWorkflowsRequestSchema), signal),
+    rpc: { method: "awf.workflow/list", params: {} },
+    isRead: true,
+    result: "resources",
+  },
+  {
+    name: "send of a success",
+    ids: "A-15",
+    call: (aidbox, signal) =>
+      aidbox.send(prepareTaskOutcome({ ...attempt, verb: "success", json: '{"n":1e3}' }), signal),
+    rpc: { method: "awf.task/success", params: { id: "t1", execId: "e1", result: { n: 1000 } } },
+    isRead: false,
+    result: "resource",
+  },
+  {
+    name: "send of a decision",
+    ids: "A-16 A-26",
+    call: (aidbox, signal) =>
+      aidbox.send(
+        prepareTaskOutcome({
+          ...attempt,
+          verb: "success",
+          json: '[{"action":"awf.workflow.action/do-nothing"}]',
+        }),
+        signal,
+      ),
+    rpc: {
+      method: "awf.task/success",
+      params: { id: "t1", execId: "e1", result: [{ action: "awf.workflow.action/do-nothing" }] },
+    },
+    isRead: false,
+    result: "resource",
+  },
+  {
+    name: "send of a failure",
+    ids: "A-17",
+    call: (aidbox, signal) =>
+      aidbox.send(prepareTaskOutcome({ ...attempt, verb: "fail", json: '{"message":"broke"}' }), signal),
+    rpc: { method: "awf.task/fail", params: { id: "t1", execId: "e1", error: { message: "broke" } } },
+    isRead: false,
+    result: "resource",
+  },
+];
+
+const straightReads = calls.filter(({ isRead }) => isRead);
+const changes = calls.filter(({ isRead }) => !isRead);
+const explained = calls.filter(({ explainedBy }) => explainedBy !== undefined);
+
+function failureOf(result: AnyResult): Failure | undefined {
+  return result.kind === "ok" || result.kind === "accepted" ? undefined : result.failure;
+}
+
+function answered(code: Code, reason: ErrorReason, status: number, said?: string): Failure {
+  return expectedFailure(code, reason, `aidbox answered ${status}${said === undefined ? "" : `: ${said}`}`, {
+    upstream: "aidbox",
+    http_status: String(status),
+    ...(said === undefined ? {} : { upstream_message: said }),
+  });
+}
+
+describe("a call", () => {
+  test.each(calls)("$ids $name is one RPC with exactly its parameters", async ({ call, rpc }) => {
+    const { aidbox, rpcs } = await useAidbox(() => [200, "result: {resource: {}, resources: []}\n"]);
+    expect(failureOf(await call(aidbox))).toBeUndefined();
+    expect(rpcs).toEqual([rpc]);
+  });
+
+  test("A-13 A-14 names what it notifies of as it is configured", async () => {
+    const { aidbox, rpcs } = await useAidbox(() => [200, "result: {}\n"]);
+    await aidbox.heartbeat({ ...attempt, message: "" });
+    await aidbox.progress(attempt, { current: 0n, total: undefined, unit: "" });
+    expect(rpcs).toEqual([
+      { method: "awf.task/notify", params: { id: "t1", execId: "e1", notification: "awf.task/heartbeat" } },
+      {
+        method: "awf.task/notify",
+        params: { id: "t1", execId: "e1", notification: "awf.task/progress", "progress-current": 0 },
+      },
+    ]);
+  });
+
+  test("A-11 long-poll outlives the time for which it asks Aidbox to wait", async () => {
+    const { aidbox } = await useAidbox(() => "silence", 50);
+    const request = create(LongPollTasksRequestSchema, { taskDefinitions: ["a/b"] });
+    expect(failureOf(await aidbox.longPoll(request, 75))?.message).toContain("no answer within 125 ms");
+    expect(failureOf(await aidbox.longPoll(request, 0))?.message).toContain("no answer within 50 ms");
+  });
+
+  test.each(calls)("$name ends with its caller", async ({ call }) => {
+    const caller = new AbortController();
+    const { aidbox } = await useAidbox(() => {
+      caller.abort();
+      return "silence";
+    });
+    expect(failureOf(await call(aidbox, caller.signal))?.message).toBe(
+      "aidbox may have taken the request: the call was ended by its caller",
+    );
+  });
+});
+
+describe("a result", () => {
+  const task = "{id: t1, z: 1.50, a: '0189', status: hibernating, executeAt: '2023-05-04T15:30:43'}";
+  const taskText = '{"id":"t1","z":1.50,"a":"0189","status":"hibernating","executeAt":"2023-05-04T15:30:43"}';
+
+  test.each(calls.filter(({ result }) => result === "resources"))(
+    "A-40 A-52 A-53 A-54 of $name is a list of resources as they were received",
+    async ({ call }) => {
+      const { aidbox } = await useAidbox(() => [200, `result:\n  resources: [${task}, {}]\n`]);
+      expect(await call(aidbox)).toEqual({ kind: "ok", value: [taskText, "{}"] });
+    },
+  );
+
+  test.each(calls.filter(({ result }) => result === "resources"))(
+    "A-49 of $name without any is an empty list",
+    async ({ call }) => {
+      const { aidbox } = await useAidbox(() => [200, "result:\n  resources: []\n"]);
+      expect(await call(aidbox)).toEqual({ kind: "ok", value: [] });
+    },
+  );
+
+  test.each(["start", "createTask", "cancelTask", "createWorkflow", "cancelWorkflow"])(
+    "A-52 A-53 of %s is a resource as it was received",
+    async (name) => {
+      const { aidbox } = await useAidbox(() => [200, `result: {resource: ${task}}\n`]);
+      const result = await calls.find((each) => each.name === name)?.call(aidbox);
+      expect(result).toEqual({ kind: "ok", value: taskText });
+    },
+  );
+
+  test("A-19 A-61 A-62 of getTask has settings and log where there are any", async () => {
+    const log =
+      "{action: awf.task/start, status-before: requested, status-after: in-progress, action-params: {a: 1}}";
+    const bodies = [
+      `result: {resource: ${task}, settings: {inProgressTimeout: 120000}, log: [${log}]}\n`,
+      `result: {resource: ${task}}\n`,
+      `result: {resource: ${task}, settings: null, log: null}\n`,
+    ];
+    const { aidbox } = await useAidbox(() => [200, bodies.shift() ?? ""]);
+    const request = create(GetTaskRequestSchema, { id: "t1" });
+    expect(await aidbox.getTask(request)).toEqual({
+      kind: "ok",
+      value: {
+        task: taskText,
+        settings: '{"inProgressTimeout":120000}',
+        log: [
+          '{"action":"awf.task/start","status-before":"requested","status-after":"in-progress","action-params":{"a":1}}',
+        ],
+      },
+    });
+    expect(await aidbox.getTask(request)).toEqual({
+      kind: "ok",
+      value: { task: taskText, settings: undefined, log: [] },
+    });
+    expect(await aidbox.getTask(request)).toEqual({
+      kind: "ok",
+      value: { task: taskText, settings: "null", log: [] },
+    });
+  });
+
+  test("A-23 of getWorkflow has activities and decisions where there are any", async () => {
+    const bodies = [
+      "result: {resource: {id: w1}, activities: [{id: t1}, {id: w2}], decisions: [{id: d1}]}\n",
+      "result: {resource: {id: w1}}\n",
+    ];
+    const { aidbox } = await useAidbox(() => [200, bodies.shift() ?? ""]);
+    const request = create(GetWorkflowRequestSchema, { id: "w1" });
+    expect(await aidbox.getWorkflow(request)).toEqual({
+      kind: "ok",
+      value: {
+        workflow: '{"id":"w1"}',
+        activities: ['{"id":"t1"}', '{"id":"w2"}'],
+        decisions: ['{"id":"d1"}'],
+      },
+    });
+    expect(await aidbox.getWorkflow(request)).toEqual({
+      kind: "ok",
+      value: { workflow: '{"id":"w1"}', activities: [], decisions: [] },
+    });
+  });
+
+  test("A-60 of a poll for decisions names workflow and event", async () => {
+    const decision =
+      "{definition: awf.workflow/decision-task, workflow-definition: w/x, requester: {id: w1, resourceType: AidboxWorkflow}, params: {event: awf.workflow.event/task-completed, task-id: t0}}";
+    const { aidbox } = await useAidbox(() => [200, `result: {resources: [${decision}]}\n`]);
+    expect(await aidbox.poll(create(PollTasksRequestSchema, { workflowDefinitions: ["w/x"] }))).toEqual({
+      kind: "ok",
+      value: [
+        '{"definition":"awf.workflow/decision-task","workflow-definition":"w/x","requester":{"id":"w1","resourceType":"AidboxWorkflow"},"params":{"event":"awf.workflow.event/task-completed","task-id":"t0"}}',
+      ],
+    });
+  });
+
+  test.each<[yaml: string, leaseExpireMs: number | undefined]>([
+    ["'2023-05-05T14:07:27.831585Z'", Date.UTC(2023, 4, 5, 14, 7, 27, 831)],
+    ["2023-05-05T14:07:27.831585Z", Date.UTC(2023, 4, 5, 14, 7, 27, 831)],
+    ["'2023-05-05T14:07:27+02:00'", Date.UTC(2023, 4, 5, 12, 7, 27)],
+    ["1683295647831", 1683295647831],
+    ["0", 0],
+    ["253402300799999", 253402300799999],
+    ["soon", undefined],
+    ["''", undefined],
+    ["null", undefined],
+    ["true", undefined],
+    ["[1]", undefined],
+    ["{a: 1}", undefined],
+    ["1e300", undefined],
+    ["1e400", undefined],
+    ["-1", undefined],
+    ["253402300800000", undefined],
+    ["9007199254740993", undefined],
+    ["'+275760-09-13T00:00:00Z'", undefined],
+  ])("A-51 of a heartbeat, with a lease until %s, ends at %s", async (yaml, leaseExpireMs) => {
+    const { aidbox } = await useAidbox(() => [200, `result: {inProgressTimeoutAt: ${yaml}}\n`]);
+    expect(await aidbox.heartbeat({ ...attempt, message: "" })).toEqual({
+      kind: "ok",
+      value: { leaseExpireMs },
+    });
+    expect(await aidbox.progress(attempt, { current: 1n, total: undefined, unit: "" })).toEqual({
+      kind: "ok",
+      value: { leaseExpireMs },
+    });
+  });
+
+  test.each(["{}", "[]", "alive", "null"])(
+    "A-51 of a heartbeat may be %s: the lease is unknown",
+    async (yaml) => {
+      const { aidbox } = await useAidbox(() => [200, `result: ${yaml}\n`]);
+      expect(await aidbox.heartbeat({ ...attempt, message: "" })).toEqual({
+        kind: "ok",
+        value: { leaseExpireMs: undefined },
+      });
+    },
+  );
+
+  test("A-50 of a failure with attempts left is accepted, and says that the task waits", async () => {
+    const { aidbox } = await useAidbox(() => [
+      200,
+      "result: {resource: {id: t1, status: waiting, retryCount: 1}}\n",
+    ]);
+    expect(await aidbox.send(prepareTaskOutcome({ ...attempt, verb: "fail", json: undefined }))).toEqual({
+      kind: "accepted",
+      answer: '{"id":"t1","status":"waiting","retryCount":1}',
+    });
+  });
+
+  test.each(["{}", "{resource: null}", "{resource: done}", "{resource: [1]}", "done", "null", "[]"])(
+    "of an outcome may be %s: it is accepted without a task",
+    async (yaml) => {
+      const { aidbox } = await useAidbox(() => [200, `result: ${yaml}\n`]);
+      expect(await aidbox.send(prepareTaskOutcome({ ...attempt, verb: "success", json: "1" }))).toEqual({
+        kind: "accepted",
+        answer: "",
+      });
+    },
+  );
+
+  const unknownForm = (code: Code, reason: ErrorReason): CallResult<unknown> => ({
+    kind: "failed",
+    failure: expectedFailure(code, reason, "aidbox answered with a result of an unknown form", {
+      upstream: "aidbox",
+    }),
+  });
+  const unknownForms = [
+    "{}",
+    "[]",
+    "done",
+    "null",
+    "{resource: null, resources: null}",
+    "{resource: done, resources: done}",
+    "{resource: [], resources: {}}",
+  ];
+
+  test.each(
+    calls.filter(
+      ({ name, isRead, result }) => !name.startsWith("send") && !isRead && result !== "notification",
+    ),
+  )("A-48 of $name in an unknown form leaves a doubt", async ({ call }) => {
+    for (const form of unknownForms) {
+      const { aidbox, rpcs } = await useAidbox(() => [200, `result: ${form}\n`]);
+      expect(await call(aidbox)).toEqual(unknownForm(Code.Unknown, ErrorReason.UPSTREAM_UNCERTAIN));
+      expect(rpcs.length).toBe(1);
+    }
+  });
+
+  test.each(straightReads.filter(({ result }) => result !== "notification"))(
+    "A-48 of $name in an unknown form is unavailable",
+    async ({ call }) => {
+      for (const form of unknownForms) {
+        const { aidbox } = await useAidbox(() => [200, `result: ${form}\n`]);
+        expect(await call(aidbox)).toEqual(unknownForm(Code.Unavailable, ErrorReason.UPSTREAM_UNAVAILABLE));
+      }
+    },
+  );
+});
+
+describe("a failure", () => {
+  const html = "<html>Bad Gateway</html>";
+  const noResult = "text/yaml, and neither a result nor an error in it";
+
+  test.each(straightReads)("A-48 A-57 of $name, which reads, is just unavailable", async ({ call }) => {
+    const cases: readonly (readonly [answer: Answer, message: string])[] = [
+      [[500, "error: {message: oops}"], "aidbox answered 500: oops"],
+      [[502, html], "aidbox answered 502"],
+      [[504, ""], "aidbox answered 504"],
+      [[200, html], `aidbox answered 200: ${noResult}`],
+      [[200, "a: &a 1\nresult: *a"], `aidbox answered 200: ${noResult}`],
+      ["break", "aidbox may have taken the request: other side closed (UND_ERR_SOCKET)"],
+    ];
+    for (const [answer, message] of cases) {
+      const { aidbox } = await useAidbox(() => answer);
+      expect(failureOf(await call(aidbox))).toMatchObject({
+        code: Code.Unavailable,
+        reason: ErrorReason.UPSTREAM_UNAVAILABLE,
+        message,
+      });
+    }
+    const { aidbox } = await useAidbox(() => "silence", 50);
+    expect(failureOf(await call(aidbox))).toMatchObject({
+      code: Code.Unavailable,
+      reason: ErrorReason.UPSTREAM_UNAVAILABLE,
+    });
+  });
+
+  test.each(changes)("A-48 A-57 of $name, which changes something, leaves a doubt", async ({ call }) => {
+    const cases: readonly (readonly [answer: Answer, message: string])[] = [
+      [[500, "error: {message: oops}"], "aidbox answered 500: oops"],
+      [[502, html], "aidbox answered 502"],
+      [[504, ""], "aidbox answered 504"],
+      [[200, html], `aidbox answered 200: ${noResult}`],
+      [[200, "a: &a 1\nresult: *a"], `aidbox answered 200: ${noResult}`],
+      ["break", "aidbox may have taken the request: other side closed (UND_ERR_SOCKET)"],
+    ];
+    for (const [answer, message] of cases) {
+      const { aidbox, rpcs } = await useAidbox(() => answer);
+      expect(failureOf(await call(aidbox))).toMatchObject({
+        code: Code.Unknown,
+        reason: ErrorReason.UPSTREAM_UNCERTAIN,
+        message,
+      });
+      expect(rpcs.length).toBe(1);
+    }
+  });
+
+  test("A-57 of whatever changes something leaves a doubt where nothing is answered in time", async () => {
+    const { aidbox } = await useAidbox(() => "silence", 300);
+    const failures = (await Promise.all(changes.map(({ call }) => call(aidbox)))).map(failureOf);
+    expect(failures.map((failure) => failure?.reason)).toEqual(
+      changes.map(() => ErrorReason.UPSTREAM_UNCERTAIN),
+    );
+  });
+
+  test.each(calls)(
+    "A-46 A-56 of $name keeps its kind where nothing was taken, and asks nothing more",
+    async ({ call }) => {
+      for (const [status, code, reason] of [
+        [401, Code.FailedPrecondition, ErrorReason.UPSTREAM_AUTH],
+        [403, Code.FailedPrecondition, ErrorReason.UPSTREAM_AUTH],
+        [429, Code.Unavailable, ErrorReason.UPSTREAM_UNAVAILABLE],
+        [503, Code.Unavailable, ErrorReason.UPSTREAM_UNAVAILABLE],
+      ] as const) {
+        const { aidbox, rpcs } = await useAidbox(() => [status, ""]);
+        expect(failureOf(await call(aidbox))).toEqual(answered(code, reason, status));
+        expect(rpcs.length).toBe(1);
+      }
+      const failure = failureOf(await call(aidboxAt(await unusedOrigin(), 10_000)));
+      expect(failure).toMatchObject({ code: Code.Unavailable, reason: ErrorReason.UPSTREAM_UNAVAILABLE });
+    },
+  );
+
+  test.each(calls.filter(({ explainedBy, name }) => explainedBy === undefined && !name.startsWith("get")))(
+    "A-45 A-55 A-59 A-65 of $name that is refused is told as it is, and nothing more is asked",
+    async ({ call }) => {
+      for (const [status, body, code, said] of [
+        [422, "error: {message: Resource not found}", Code.FailedPrecondition, "Resource not found"],
+        [422, "error: {message: already exists}", Code.FailedPrecondition, "already exists"],
+        [422, "error: {message: Invalid params}", Code.InvalidArgument, "Invalid params"],
+        [413, "", Code.FailedPrecondition, undefined],
+      ] as const) {
+        const { aidbox, rpcs } = await useAidbox(() => [status, body]);
+        expect(failureOf(await call(aidbox))).toEqual(
+          answered(code, ErrorReason.UPSTREAM_REJECTED, status, said),
+        );
+        expect(rpcs.length).toBe(1);
+      }
+    },
+  );
+
+  test.each(["getTask", "getWorkflow"])("A-44 of %s for what is unknown says so", async (name) => {
+    const call = calls.find((each) => each.name === name)?.call;
+    for (const [status, body, said] of [
+      [422, "error: {message: Resource not found}", "Resource not found"],
+      [404, "issue: [{diagnostics: Resource AidboxTask/t1 not found}]", "Resource AidboxTask/t1 not found"],
+    ] as const) {
+      const { aidbox } = await useAidbox(() => [status, body]);
+      expect(await call?.(aidbox)).toEqual({
+        kind: "failed",
+        failure: answered(Code.NotFound, ErrorReason.TASK_UNKNOWN, status, said),
+      });
+    }
+    const { aidbox } = await useAidbox(() => [422, "error: {type: resource-not-found, message: no}"]);
+    expect(failureOf((await call?.(aidbox)) ?? { kind: "ok", value: 0 })?.reason).toBe(
+      ErrorReason.TASK_UNKNOWN,
+    );
+  });
+
+  test.each(["getTask", "getWorkflow"])(
+    "A-45 of %s that is refused for another reason keeps it",
+    async (name) => {
+      const { aidbox } = await useAidbox(() => [422, "error: {message: Invalid params}"]);
+      expect(await calls.find((each) => each.name === name)?.call(aidbox)).toEqual({
+        kind: "failed",
+        failure: answered(Code.InvalidArgument, ErrorReason.UPSTREAM_REJECTED, 422, "Invalid params"),
+      });
+    },
+  );
+});
+
+describe("a refusal is explained by the task itself", () => {
+  const refusal: Answer = [422, "error: {message: no}"];
+
+  /** What a call is told when it is refused and the task is in that state. */
+  async function explain(each: Call, found: Answer): Promise<{ result: AnyResult; rpcs: Rpc[] }> {
+    const { aidbox, rpcs } = await useAidbox(({ method }) => (method === each.explainedBy ? found : refusal));
+    return { result: await each.call(aidbox), rpcs };
+  }
+
+  const id = (each: Call) => (each.explainedBy === "awf.task/status" ? "t1" : "w1");
+
+  test.each(explained)("A-58 A-64 $name asks for it once, and only by its id", async (each) => {
+    const { rpcs } = await explain(each, [200, "result: {resource: {status: done, outcome: succeeded}}"]);
+    expect(rpcs).toEqual([each.rpc, { method: each.explainedBy, params: { id: id(each) } }]);
+  });
+
+  test.each(explained)("A-43 A-58 A-64 $name learns that it has ended", async (each) => {
+    for (const [state, code, reason] of [
+      ["{status: done, outcome: succeeded, execId: e1}", Code.FailedPrecondition, ErrorReason.TASK_FINISHED],
+      ["{status: done, outcome: failed, execId: e2}", Code.FailedPrecondition, ErrorReason.TASK_FINISHED],
+      ["{status: done}", Code.FailedPrecondition, ErrorReason.TASK_FINISHED],
+      ["{status: done, outcome: canceled}", Code.FailedPrecondition, ErrorReason.TASK_CANCELLED],
+    ] as const) {
+      const { result } = await explain(each, [200, `result: {resource: ${state}}`]);
+      expect(result).toEqual({ kind: "failed", failure: answered(code, reason, 422, "no") });
+    }
+  });
+
+  test.each(explained)("A-44 $name learns that it is unknown", async (each) => {
+    for (const found of [
+      [422, "error: {message: Resource not found}"],
+      [404, "error: {type: not-found}"],
+    ] as const) {
+      const { result } = await explain(each, found);
+      expect(result).toEqual({
+        kind: "failed",
+        failure: answered(Code.NotFound, ErrorReason.TASK_UNKNOWN, 422, "no"),
+      });
+    }
+  });
+
+  test.each(explained.filter(({ name }) => !name.startsWith("cancel")))(
+    "A-58 $name learns that its attempt is not the current one",
+    async (each) => {
+      for (const [state, reason] of [
+        ["{status: in-progress, execId: e2}", ErrorReason.LEASE_SUPERSEDED],
+        ["{status: requested, execId: e2}", ErrorReason.LEASE_SUPERSEDED],
+        ["{status: in-progress}", ErrorReason.LEASE_SUPERSEDED],
+        ["{status: ready}", ErrorReason.LEASE_EXPIRED],
+        ["{status: waiting, execId: e1}", ErrorReason.LEASE_EXPIRED],
+        ["{status: created}", ErrorReason.LEASE_EXPIRED],
+      ] as const) {
+        const { result } = await explain(each, [200, `result: {resource: ${state}}`]);
+        expect(result).toEqual({
+          kind: "failed",
+          failure: answered(Code.FailedPrecondition, reason, 422, "no"),
+        });
+      }
+    },
+  );
+
+  test.each(explained)("A-58 $name keeps the refusal where the state explains nothing", async (each) => {
+    const found: readonly Answer[] = [
+      [200, "result: {resource: {status: in-progress, execId: e1}}"],
+      [200, "result: {resource: {status: requested, execId: e1}}"],
+    ];
+    for (const answer of found) {
+      const { result } = await explain(each, answer);
+      expect(result).toEqual({
+        kind: "failed",
+        failure: answered(Code.FailedPrecondition, ErrorReason.UPSTREAM_REJECTED, 422, "no"),
+      });
+    }
+  });
+
+  test.each(explained)("A-58 $name keeps the refusal where the state cannot be had", async (each) => {
+    const found: readonly Answer[] = [
+      [500, ""],
+      [503, ""],
+      [403, ""],
+      [422, "error: {message: Invalid params}"],
+      [200, "result: {}"],
+      [200, "result: {resource: null}"],
+      [200, "result: {resource: done}"],
+      [200, "result: {resource: []}"],
+      [200, "<html>"],
+      "break",
+    ];
+    for (const answer of found) {
+      const { result } = await explain(each, answer);
+      expect(result).toEqual({
+        kind: "failed",
+        failure: answered(Code.FailedPrecondition, ErrorReason.UPSTREAM_REJECTED, 422, "no"),
+      });
+    }
+  });
+
+  test("A-45 a refusal for its parameters keeps its code where the state explains nothing", async () => {
+    const { aidbox } = await useAidbox(({ method }) =>
+      method === "awf.task/status"
+        ? [200, "result: {resource: {status: requested, execId: e1}}"]
+        : [422, "error: {message: Invalid params}"],
+    );
+    expect(await aidbox.start(attempt)).toEqual({
+      kind: "failed",
+      failure: answered(Code.InvalidArgument, ErrorReason.UPSTREAM_REJECTED, 422, "Invalid params"),
+    });
+  });
+});
+
+describe("an outcome", () => {
+  test.each([
+    [
+      "A-15 a success",
+      "success",
+      '{"b" : 1e3}',
+      '{"method": "awf.task/success", "params": {"id": "t1", "execId": "e1", "result": {"b": 1.0e+3}}}',
+    ],
+    [
+      "A-15 a success without a result",
+      "success",
+      undefined,
+      '{"method": "awf.task/success", "params": {"id": "t1", "execId": "e1"}}',
+    ],
+    [
+      "A-16 a decision that does nothing",
+      "success",
+      "[]",
+      '{"method": "awf.task/success", "params": {"id": "t1", "execId": "e1", "result": []}}',
+    ],
+    [
+      "A-17 a failure",
+      "fail",
+      '"broke"',
+      '{"method": "awf.task/fail", "params": {"id": "t1", "execId": "e1", "error": "broke"}}',
+    ],
+    [
+      "A-17 a failure without an error",
+      "fail",
+      undefined,
+      '{"method": "awf.task/fail", "params": {"id": "t1", "execId": "e1"}}',
+    ],
+  ] as const)("%s leaves as a delivery of its own attempt", (_, verb, json, body) => {
+    expect(prepareTaskOutcome({ ...attempt, verb, json })).toEqual({
+      upstream: "aidbox",
+      key: "t1/e1",
+      target: `awf.task/${verb}`,
+      body,
+    });
+  });
+
+  test("A-50 of the next attempt has another key", () => {
+    const keys = ["e1", "e2"].map(
+      (execId) => prepareTaskOutcome({ id: "t1", execId, verb: "fail", json: undefined }).key,
+    );
+    expect(keys).toEqual(["t1/e1", "t1/e2"]);
+  });
+
+  test.each<[what: string, answer: Answer, kind: AttemptResult["kind"]]>([
+    ["A-59 a refusal", [422, "error: {message: no}"], "rejected"],
+    ["A-46 refused credentials", [401, ""], "unauthorized"],
+    ["A-56 an overload", [429, ""], "unavailable"],
+    ["A-57 a server's error", [500, ""], "inDoubt"],
+    ["A-48 an answer of no form", [200, "<html>"], "inDoubt"],
+    ["A-57 a broken connection", "break", "inDoubt"],
+  ])("after %s is what the outbox needs to know", async (_, answer, kind) => {
+    const { aidbox } = await useAidbox(() => answer);
+    expect((await aidbox.send(prepareTaskOutcome({ ...attempt, verb: "success", json: "1" }))).kind).toBe(
+      kind,
+    );
+  });
+});
