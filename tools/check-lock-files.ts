@@ -11,12 +11,33 @@ const lockFiles = new Set([
   "requirements.txt",
 ]);
 
-/** Names committed lock files that say where to download from. */
+/**
+ * Names committed lock files that say where to download from, and what is missing
+ * from npm's: a platform's package that the registry did not have when the lock
+ * was written makes `npm ci` fail everywhere.
+ */
 export function checkLockFiles(): string[] {
   const { stdout } = spawnSync("git", ["ls-files"], { encoding: "utf8" });
-  return stdout
+  const withAddress = stdout
     .split("\n")
     .filter((file) => lockFiles.has(basename(file)))
     .filter((file) => /https?:\/\/[^"\s]+\.(tgz|whl|crate|tar\.gz|zip|jar)/.test(readFileSync(file, "utf8")))
     .map((file) => `${file} bears a download address`);
+  return [...withAddress, ...checkOptionalPackages()];
+}
+
+interface LockedPackage {
+  optionalDependencies?: Record<string, string>;
+}
+
+function checkOptionalPackages(): string[] {
+  const lock = JSON.parse(readFileSync("package-lock.json", "utf8")) as {
+    packages: Record<string, LockedPackage>;
+  };
+  return Object.entries(lock.packages).flatMap(([path, { optionalDependencies = {} }]) =>
+    Object.keys(optionalDependencies)
+      .filter((name) => !(`node_modules/${name}` in lock.packages))
+      .filter((name) => !(`${path}/node_modules/${name}` in lock.packages))
+      .map((name) => `package-lock.json has no ${name}, which ${path} names: npm ci would fail`),
+  );
 }

@@ -27,7 +27,7 @@ export function checkJsonText(text: string, rules: JsonRules): JsonTextResult {
   try {
     value = JSON.parse(text);
   } catch (error) {
-    return { problem: `is no JSON: ${syntaxProblem(error)}` };
+    return { problem: `is not valid JSON: ${syntaxProblem(error)}` };
   }
   const problem =
     findValueProblem(value, rules.maxDepth, rules.maxDepth) ??
@@ -63,7 +63,7 @@ export function jsonTextFromObject(object: JsonObject, rules: JsonRules): JsonTe
 
 function assertFinite(_key: string, value: unknown): unknown {
   if (typeof value === "number" && !Number.isFinite(value)) {
-    throw new JsonProblem(`contains ${value}, which is no JSON number`);
+    throw new JsonProblem(`contains ${value}, which is not a JSON number`);
   }
   return value;
 }
@@ -94,7 +94,7 @@ function textFromValue(value: Value, depth: number): string {
       return JSON.stringify(kind.value);
     case "numberValue":
       if (!Number.isFinite(kind.value)) {
-        throw new JsonProblem(`contains ${kind.value}, which is no JSON number`);
+        throw new JsonProblem(`contains ${kind.value}, which is not a JSON number`);
       }
       return JSON.stringify(kind.value);
     case "listValue":
