@@ -80,7 +80,7 @@ async function showFailure(executor: Executor, aidbox: string, story: Story): Pr
     attempts.push(polled.execId);
     await executor.startTask(polled);
     await story.step("fail", () =>
-      executor.failTask({ ...polled, failure: { case: "errorJson", value: '{"message":"no disk"}' } }),
+      executor.failTask({ ...polled, reason: { case: "errorJson", value: '{"message":"no disk"}' } }),
     );
   }
   story.check("both attempts had an exec id of their own", new Set(attempts).size, 2);

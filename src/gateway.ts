@@ -1,32 +1,32 @@
 import { randomBytes, randomUUID } from "node:crypto";
+import { file_google_rpc_error_details } from "../gen/google/rpc/error_details_pb.ts";
 import { Health } from "../gen/grpc/health/v1/health_pb.ts";
-import { ServerReflection } from "../gen/grpc/reflection/v1/reflection_pb.ts";
-import { ServerReflection as ServerReflectionV1Alpha } from "../gen/grpc/reflection/v1alpha/reflection_pb.ts";
-import { CallbackService } from "../gen/taskgate/v1/callback_pb.ts";
-import { ExecutorService } from "../gen/taskgate/v1/executor_pb.ts";
-import { GatewayService } from "../gen/taskgate/v1/gateway_pb.ts";
-import { TaskStatusService } from "../gen/taskgate/v1/task_status_pb.ts";
 import type { Config } from "./config/config.ts";
+import { listen } from "./listener/listener.ts";
+import { createRpcHandler } from "./listener/rpc-handler.ts";
 import { createDeliveryIds } from "./model/delivery-id.ts";
 import { formatListenAddress, type ListenAddress } from "./model/listen-address.ts";
 import type { Log } from "./model/log.ts";
 import { serveProbes } from "./ops/probe-server.ts";
 import { createDirectOutbox } from "./outbox/direct-outbox.ts";
-import { createAdmission, type TokenEntry } from "./rpc/admission.ts";
-import { createCallbackService } from "./rpc/callback.ts";
-import { createExecutorService } from "./rpc/executor.ts";
-import { createGatewayService } from "./rpc/gateway-service.ts";
-import { createHealthService, createServingState, type ServingState } from "./rpc/health.ts";
-import { listen } from "./rpc/listener.ts";
-import { createReflectionServices } from "./rpc/reflection.ts";
-import { roleOf } from "./rpc/roles.ts";
-import { createRoute, type Route } from "./rpc/route.ts";
-import { createRpcHandler } from "./rpc/rpc-handler.ts";
-import { createTaskStatusService } from "./rpc/task-status.ts";
+import { createAdmission } from "./rpc/admission.ts";
+import { createCallbackRoute } from "./rpc/callback.ts";
+import { describeError } from "./rpc/errors.ts";
+import { createExecutorRoute } from "./rpc/executor.ts";
+import { createGatewayRoute } from "./rpc/gateway-service.ts";
+import { createHealthRoute, createServingState } from "./rpc/health.ts";
+import { createReflectionRoutes } from "./rpc/reflection.ts";
+import { createTaskStatusRoute } from "./rpc/task-status.ts";
+import { tokensOf } from "./tokens.ts";
 import { prepareTaskOutcome } from "./upstream/aidbox.ts";
 import { prepareRunReport } from "./upstream/orchestra.ts";
 import { prepareCallback } from "./upstream/orchestrator.ts";
 import { createUpstreams } from "./upstreams.ts";
+
+// Beyond these a peer gets no connection, or waits with its next call.
+const maxConnections = 10_000;
+const maxStreamsPerConnection = 1000;
+const firstByteTimeoutMs = 10_000;
 
 export interface GatewayDeps {
   config: Config;
@@ -63,69 +63,60 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
   const { orchestra, orchestrator, aidbox } = upstreams;
 
   const services = [
-    createRoute(
-      TaskStatusService,
-      createTaskStatusService({
-        report:
-          orchestra &&
-          ((report, options) => outbox.submit(prepareRunReport(report, outbox.lastStatus), options)),
-        defaultRun: config.orchestra?.defaultRun,
-        limits,
-      }),
-    ),
-    createRoute(
-      CallbackService,
-      createCallbackService({
-        bases: upstreams.callbackBases,
-        complete: (target, body, options) => outbox.submit(prepareCallback(target, body), options),
-        progress: (target, body, signal) =>
-          outbox.inOrder(prepareCallback(target, ""), () => orchestrator.progress(target, body, signal)),
-        limits,
-      }),
-    ),
-    createRoute(
-      ExecutorService,
-      createExecutorService({
-        upstream: aidbox,
-        report: (outcome, options) => outbox.submit(prepareTaskOutcome(outcome), options),
-        limits,
-        heartbeatIntervalMs,
-        now,
-        randomId: randomUUID,
-      }),
-    ),
-    createRoute(
-      GatewayService,
-      createGatewayService({
-        version: deps.version,
-        configured: {
-          orchestra: orchestra !== undefined,
-          orchestrator: upstreams.callbackBases.length > 0,
-          aidbox: aidbox !== undefined,
-        },
-        durable: false,
-        requestIdRetentionMs: 0,
-        limits,
-        heartbeatIntervalMs,
-        leaseDurationMs,
-        now,
-        isDraining: () => stopping.signal.aborted,
-      }),
-    ),
+    createTaskStatusRoute({
+      report:
+        orchestra &&
+        ((report, options) => outbox.submit(prepareRunReport(report, outbox.lastStatus), options)),
+      defaultRun: config.orchestra?.defaultRun,
+      limits,
+    }),
+    createCallbackRoute({
+      bases: upstreams.callbackBases,
+      complete: (target, body, options) => outbox.submit(prepareCallback(target, body), options),
+      progress: (target, body, signal) =>
+        outbox.inOrder(prepareCallback(target, ""), () => orchestrator.progress(target, body, signal)),
+      limits,
+    }),
+    createExecutorRoute({
+      upstream: aidbox,
+      report: (outcome, options) => outbox.submit(prepareTaskOutcome(outcome), options),
+      limits,
+      heartbeatIntervalMs,
+      now,
+      randomId: randomUUID,
+    }),
+    createGatewayRoute({
+      version: deps.version,
+      upstreams: upstreams.infos,
+      durable: false,
+      requestIdRetentionMs: 0,
+      limits,
+      heartbeatIntervalMs,
+      leaseDurationMs,
+      now,
+      isDraining: () => stopping.signal.aborted,
+    }),
   ];
-  const serving = createServingState(services.map(({ service }) => service.typeName));
+  const descriptions = services.map(({ service }) => service);
+  const serving = createServingState(descriptions.map(({ typeName }) => typeName));
+  const routes = [
+    ...services,
+    createHealthRoute(serving, stopping.signal),
+    ...createReflectionRoutes([...descriptions, Health], [file_google_rpc_error_details], stopping.signal),
+  ];
   const tokens = tokensOf(config);
   const handler = createRpcHandler({
-    routes: [...services, ...toolRoutes(services, serving, stopping.signal)],
+    routes,
     admit: createAdmission({
+      routes,
       tokens,
       allowedOrigins: config.allowedOrigins,
       loopbackHostOnly: config.listen.kind === "tcp" && tokens.length === 0,
-      roleOf,
     }),
+    describe: describeError,
     allowedOrigins: config.allowedOrigins,
-    deadlines: { defaultMs: config.limits.defaultWaitMs, maxMs: config.limits.maxWaitMs },
-    maxMessageBytes: config.limits.maxMessageBytes,
+    deadlines: { defaultMs: limits.defaultWaitMs, maxMs: limits.maxWaitMs },
+    maxMessageBytes: limits.maxMessageBytes,
     fastLane: config.fastLane,
     onUnexpectedError: (error, path) => log.error("the call failed unexpectedly", error, { rpc: path }),
   });
@@ -142,9 +133,9 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
     address: config.listen,
     tls: config.tls,
     handler,
-    maxConnections: 10_000,
-    maxStreams: 1000,
-    firstByteTimeoutMs: 10_000,
+    maxConnections,
+    maxStreams: maxStreamsPerConnection,
+    firstByteTimeoutMs,
   }).catch(async (error) => {
     await probes?.close();
     throw error;
@@ -167,29 +158,4 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
       log.info("stopped");
     },
   };
-}
-
-// What tools ask for, besides the contract.
-function toolRoutes(services: readonly Route[], serving: ServingState, stopping: AbortSignal): Route[] {
-  const all = [...services.map(({ service }) => service), Health, ServerReflection, ServerReflectionV1Alpha];
-  const reflection = createReflectionServices(all, stopping);
-  return [
-    createRoute(Health, createHealthService(serving, stopping)),
-    createRoute(ServerReflection, reflection.v1),
-    createRoute(ServerReflectionV1Alpha, reflection.v1alpha),
-  ];
-}
-
-function tokensOf(config: Config): TokenEntry[] {
-  const tokens: TokenEntry[] = [];
-  if (config.authToken !== undefined) {
-    tokens.push({ token: config.authToken, caller: { name: "default", roles: ["worker", "client"] } });
-  }
-  if (config.adminToken !== undefined) {
-    tokens.push({
-      token: config.adminToken,
-      caller: { name: "admin", roles: ["worker", "client", "operator"] },
-    });
-  }
-  return tokens;
 }

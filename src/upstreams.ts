@@ -1,10 +1,18 @@
 import type { Config } from "./config/config.ts";
+import type { UpstreamCapabilities } from "./model/capabilities.ts";
 import type { DeliveryUpstream } from "./model/delivery.ts";
-import { type Aidbox, createAidbox } from "./upstream/aidbox.ts";
+import { type Aidbox, aidboxCapabilities, createAidbox } from "./upstream/aidbox.ts";
 import { createAidboxRpc } from "./upstream/aidbox-rpc.ts";
 import { createHttpClient, type HttpClient } from "./upstream/http-client.ts";
-import { createOrchestra } from "./upstream/orchestra.ts";
-import { createOrchestrator, type Orchestrator } from "./upstream/orchestrator.ts";
+import { createOrchestra, orchestraCapabilities } from "./upstream/orchestra.ts";
+import { createOrchestrator, type Orchestrator, orchestratorCapabilities } from "./upstream/orchestrator.ts";
+
+/** An upstream as `GetInfo` tells of it. */
+export interface UpstreamInfo {
+  name: string;
+  configured: boolean;
+  capabilities: UpstreamCapabilities;
+}
 
 /** The upstreams that the gateway is configured with. */
 export interface Upstreams {
@@ -14,6 +22,8 @@ export interface Upstreams {
   aidbox: Aidbox | undefined;
   /** Base URLs of callbacks, without a trailing slash. */
   callbackBases: readonly string[];
+  /** What the gateway can do with each, and which it is configured with. */
+  infos: readonly UpstreamInfo[];
   /** Those that deliveries can be sent to, by name. */
   byName: ReadonlyMap<string, DeliveryUpstream>;
   /** Ends all connections, at once. */
@@ -72,6 +82,11 @@ export function createUpstreams(config: Config, now: () => number): Upstreams {
     orchestrator,
     aidbox,
     callbackBases: [...bases.keys()],
+    infos: [
+      { name: "orchestra", configured: orchestra !== undefined, capabilities: orchestraCapabilities },
+      { name: "orchestrator", configured: bases.size > 0, capabilities: orchestratorCapabilities },
+      { name: "aidbox", configured: aidbox !== undefined, capabilities: aidboxCapabilities },
+    ],
     byName: new Map<string, DeliveryUpstream>([
       ...(orchestra ? [["orchestra", orchestra] as const] : []),
       ["orchestrator", orchestrator],

@@ -32,6 +32,7 @@ const codes: Partial<Record<ErrorReason, Code>> = {
   [ErrorReason.TOKEN_MISSING]: Code.Unauthenticated,
   [ErrorReason.TOKEN_INVALID]: Code.Unauthenticated,
   [ErrorReason.NOT_IMPLEMENTED]: Code.Unimplemented,
+  [ErrorReason.INTERNAL]: Code.Internal,
 };
 
 export interface FailureOptions {

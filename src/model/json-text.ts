@@ -26,7 +26,7 @@ export function checkJsonText(text: string, rules: JsonRules): JsonTextResult {
   try {
     JSON.parse(text);
   } catch (error) {
-    return { problem: `is no JSON: ${syntaxProblem(error)}` };
+    return { problem: `is not valid JSON: ${syntaxProblem(error)}` };
   }
   const problem = findTextProblem(text) ?? findTokenProblem(text, rules);
   return problem === undefined ? { text } : { problem };
@@ -60,7 +60,7 @@ export function jsonTextFromObject(object: JsonObject, rules: JsonRules): JsonTe
 
 function assertFinite(_key: string, value: unknown): unknown {
   if (typeof value === "number" && !Number.isFinite(value)) {
-    throw new JsonProblem(`contains ${value}, which is no JSON number`);
+    throw new JsonProblem(`contains ${value}, which is not a JSON number`);
   }
   return value;
 }
@@ -96,7 +96,7 @@ function textFromValue(value: Value, nesting: Nesting): string {
       return JSON.stringify(kind.value);
     case "numberValue":
       if (!Number.isFinite(kind.value)) {
-        throw new JsonProblem(`contains ${kind.value}, which is no JSON number`);
+        throw new JsonProblem(`contains ${kind.value}, which is not a JSON number`);
       }
       return JSON.stringify(kind.value);
     case "listValue":

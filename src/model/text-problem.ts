@@ -11,7 +11,7 @@ export function findTextProblem(text: string): string | undefined {
     return "contains U+0000, which the upstream cannot store";
   }
   if (!text.isWellFormed()) {
-    return "contains half a surrogate pair, which is no Unicode text";
+    return "contains half a surrogate pair, which is not Unicode text";
   }
   return undefined;
 }

@@ -1,18 +1,12 @@
 import { hash, timingSafeEqual } from "node:crypto";
+import type { ContextValues } from "@connectrpc/connect";
 import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
+import { Role } from "../../gen/taskgate/v1/gateway_pb.ts";
+import type { Access, Caller, CallHead } from "../model/access.ts";
 import { createFailure } from "../model/failure.ts";
-import { anonymous, type Caller, type Role } from "./caller.ts";
+import { pathOf, type Route } from "../model/route.ts";
+import { callerKey, everyone, stranger } from "./caller.ts";
 import { errorFromFailure } from "./errors.ts";
-
-/** What is known of a call before a byte of its body is read. */
-export interface CallHead {
-  /** For example `/taskgate.v1.TaskStatusService/UpdateTask`. */
-  path: string;
-  /** `Host` or `:authority`, with the port. */
-  host: string;
-  origin: string | undefined;
-  authorization: string | undefined;
-}
 
 /** A token and whom it stands for. Several tokens may stand for the same caller. */
 export interface TokenEntry {
@@ -21,6 +15,8 @@ export interface TokenEntry {
 }
 
 export interface AdmissionOptions {
+  /** What is served, and to whom. Any other path is refused. */
+  routes: readonly Route[];
   /** Empty: everyone may do everything, which is for loopback and Unix sockets. */
   tokens: readonly TokenEntry[];
   /** Origins of browser pages that may call. */
@@ -30,59 +26,70 @@ export interface AdmissionOptions {
    * against pages that have their own name resolve to the loopback address.
    */
   loopbackHostOnly: boolean;
-  /** The role that a path needs; undefined: any, `nobody`: not even a token. */
-  roleOf: (path: string) => Role | "nobody" | undefined;
 }
 
 /**
- * Decides about a call: returns who calls, or throws the error to answer with. It
- * is the one place where that is decided, for every protocol and lane.
+ * Decides about a call by what is known before its body: leaves the caller in the
+ * call's values for handlers, or throws the error to answer with. It is the one
+ * place where that is decided, for every protocol and lane.
  */
-export type Admit = (head: CallHead) => Caller;
+export type Admit = (head: CallHead, values: ContextValues) => void;
 
 /** Creates the decision about calls. */
 export function createAdmission(options: AdmissionOptions): Admit {
   const origins = new Set(options.allowedOrigins);
   const tokens = options.tokens.map(({ token, caller }) => ({ digest: sha256(token), caller }));
+  const access = new Map<string, Access>(
+    options.routes.flatMap((route) =>
+      route.service.methods.map(({ name }) => [pathOf(route.service, name), route.access(name)] as const),
+    ),
+  );
 
-  function authenticate(head: CallHead): Caller {
+  function authenticate(authorization: string | undefined): Caller {
     if (tokens.length === 0) {
-      return anonymous;
+      return everyone;
     }
-    const presented = /^bearer +(.+)$/i.exec(head.authorization ?? "")?.[1];
+    const presented = /^bearer +(.+)$/i.exec(authorization ?? "")?.[1];
     if (presented === undefined) {
       throw refusal(ErrorReason.TOKEN_MISSING, "a bearer token is required");
     }
     const digest = sha256(presented);
     // All are compared, in constant time each, so that time tells nothing.
-    const matches = tokens.filter((entry) => timingSafeEqual(entry.digest, digest));
-    if (matches[0] === undefined) {
+    const [match] = tokens.filter((entry) => timingSafeEqual(entry.digest, digest));
+    if (match === undefined) {
       throw refusal(ErrorReason.TOKEN_INVALID, "the bearer token is not known");
     }
-    return matches[0].caller;
+    return match.caller;
   }
 
-  return (head) => {
+  return (head, values) => {
     if (options.loopbackHostOnly && !isLoopbackHost(head.host)) {
       throw refusal(
         ErrorReason.NOT_PERMITTED,
-        "the Host is no loopback name, and this listener has no tokens",
+        "the Host is not a loopback name, and this listener has no tokens",
       );
     }
     if (head.origin !== undefined && tokens.length === 0 && !origins.has(head.origin)) {
       throw refusal(ErrorReason.NOT_PERMITTED, "the Origin is not allowed");
     }
-    const role = options.roleOf(head.path);
-    if (role === "nobody") {
-      return anonymous;
+    const needed = access.get(head.path);
+    if (needed === undefined) {
+      throw refusal(ErrorReason.NOT_PERMITTED, "nobody may call this method");
     }
-    const caller = authenticate(head);
-    if (role !== undefined && !caller.roles.includes(role)) {
-      throw refusal(ErrorReason.NOT_PERMITTED, `the call needs the role ${role}`);
+    const caller = needed === "public" ? stranger : authenticate(head.authorization);
+    if (typeof needed !== "string" && !caller.roles.includes(needed)) {
+      throw refusal(ErrorReason.NOT_PERMITTED, `the call needs the role ${roleNames[needed]}`);
     }
-    return caller;
+    values.set(callerKey, caller);
   };
 }
+
+const roleNames: Record<Role, string> = {
+  [Role.UNSPECIFIED]: "unspecified",
+  [Role.WORKER]: "worker",
+  [Role.CLIENT]: "client",
+  [Role.OPERATOR]: "operator",
+};
 
 const loopbackHost = /^(localhost|[a-z0-9-]+\.localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[::1\])(:\d+)?$/i;
 

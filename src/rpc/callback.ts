@@ -1,11 +1,12 @@
 import type { ServiceImpl } from "@connectrpc/connect";
-import type {
+import {
   CallbackService,
-  CompleteCallbackRequest,
-  JobResult,
-  ReportCallbackProgressRequest,
+  type CompleteCallbackRequest,
+  type JobResult,
+  type ReportCallbackProgressRequest,
 } from "../../gen/taskgate/v1/callback_pb.ts";
 import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
+import { Role } from "../../gen/taskgate/v1/gateway_pb.ts";
 import { Directive } from "../../gen/taskgate/v1/session_pb.ts";
 import type { AttemptResult } from "../model/attempt-result.ts";
 import { type CallbackTarget, parseCallbackRoute, parseCallbackUrl } from "../model/callback-target.ts";
@@ -18,6 +19,7 @@ import {
   jsonTextFromObject,
 } from "../model/json-text.ts";
 import type { Limits } from "../model/limits.ts";
+import { createRoute, type Route } from "../model/route.ts";
 import type { Submission, SubmitOptions } from "../model/submission.ts";
 import { errorFromFailure, errorOfEndedCall, notImplemented, upstreamNotConfigured } from "./errors.ts";
 import { assertSize, createRequestChecker, type RequestChecker } from "./request-checker.ts";
@@ -36,7 +38,11 @@ export interface CallbackDeps {
 type Target = CompleteCallbackRequest["target"];
 
 /** Creates the service that completes callbacks of the Workflow Orchestrator. */
-export function createCallbackService(deps: CallbackDeps): ServiceImpl<typeof CallbackService> {
+export function createCallbackRoute(deps: CallbackDeps): Route {
+  return createRoute(CallbackService, createCallbackService(deps), Role.WORKER);
+}
+
+function createCallbackService(deps: CallbackDeps): ServiceImpl<typeof CallbackService> {
   const { bases, limits } = deps;
   const rules = { maxDepth: limits.maxPayloadDepth, int64Only: true };
 
@@ -83,7 +89,6 @@ export function createCallbackService(deps: CallbackDeps): ServiceImpl<typeof Ca
       const body = payloadText(request.payload, checker);
       checkStoredRequest(request, checker);
       const target = checkTarget(request.target, bases, checker);
-      checker.throwIfInvalid();
       assertSize("payload", body, limits.maxPayloadBytes);
       const submission = await deps.complete(target, body, submitOptions(request, context, true));
       return { receipt: assertAccepted(submission, context).receipt };
@@ -94,7 +99,6 @@ export function createCallbackService(deps: CallbackDeps): ServiceImpl<typeof Ca
       const checker = createRequestChecker();
       const body = progressText(request.progress, checker);
       const target = checkTarget(request.target, bases, checker);
-      checker.throwIfInvalid();
       assertSize("progress", body, limits.maxPayloadBytes);
       const result = await deps.progress(target, body, context.signal);
       if (result.kind === "accepted") {
@@ -126,16 +130,16 @@ function assertConfigured(bases: readonly string[]): void {
   }
 }
 
+// Asked last: what is wrong with a target is an error of another kind.
 function checkTarget(target: Target, bases: readonly string[], checker: RequestChecker): CallbackTarget {
   if (target.case === undefined) {
     checker.add("target", "is required: callback_route or callback_url");
-    checker.throwIfInvalid();
   }
   checker.throwIfInvalid();
-  const isRoute = target.case === "callbackRoute";
-  const field = isRoute ? "callback_route" : "callback_url";
-  const text = target.value ?? "";
-  const parsed = isRoute ? parseCallbackRoute(text, bases) : parseCallbackUrl(text, bases);
+  const [field, parsed] =
+    target.case === "callbackUrl"
+      ? ["callback_url", parseCallbackUrl(target.value, bases)]
+      : ["callback_route", parseCallbackRoute(target.value ?? "", bases)];
   if ("target" in parsed) {
     return parsed.target;
   }

@@ -1,19 +1,17 @@
 import { createContextKey } from "@connectrpc/connect";
-
-/** What a caller may do: report and execute, create and watch tasks, run the gateway. */
-export type Role = "worker" | "client" | "operator";
-
-/** Who calls. */
-export interface Caller {
-  /** A name for people and for telling callers apart; never a token. */
-  name: string;
-  roles: readonly Role[];
-}
+import { Role } from "../../gen/taskgate/v1/gateway_pb.ts";
+import type { Caller } from "../model/access.ts";
 
 /** Where there are no tokens everyone is everything. */
-export const anonymous: Caller = { name: "anonymous", roles: ["worker", "client", "operator"] };
+export const everyone: Caller = {
+  name: "everyone",
+  roles: [Role.WORKER, Role.CLIENT, Role.OPERATOR],
+};
+
+/** Whoever calls a public method. */
+export const stranger: Caller = { name: "", roles: [] };
 
 /** The caller that admission found, for handlers. */
-export const callerKey = createContextKey<Caller>(anonymous, {
+export const callerKey = createContextKey<Caller>(stranger, {
   description: "the caller that admission found",
 });

@@ -39,6 +39,27 @@ export function errorFromFailure(failure: Failure, violations: readonly FieldVio
   return error;
 }
 
+const reasonsByCode = new Map<Code, ErrorReason>([
+  [Code.InvalidArgument, ErrorReason.INVALID_REQUEST],
+  [Code.ResourceExhausted, ErrorReason.PAYLOAD_TOO_LARGE],
+  [Code.Unimplemented, ErrorReason.NOT_IMPLEMENTED],
+  [Code.DeadlineExceeded, ErrorReason.UPSTREAM_TIMEOUT],
+  [Code.Internal, ErrorReason.INTERNAL],
+]);
+
+/** Gives an error that Connect made by itself the details that ours have. */
+export function describeError(error: ConnectError): ConnectError {
+  const reason = reasonsByCode.get(error.code);
+  if (error.details.length > 0 || reason === undefined) {
+    return error;
+  }
+  const described = errorFromFailure(createFailure(reason, error.rawMessage, { code: error.code }));
+  for (const [name, value] of error.metadata) {
+    described.metadata.set(name, value);
+  }
+  return described;
+}
+
 /** The error for a request with bad fields. */
 export function invalidRequest(violations: readonly FieldViolation[]): ConnectError {
   const message = violations.map(({ field, description }) => `${field} ${description}`).join("; ");

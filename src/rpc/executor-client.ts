@@ -9,8 +9,13 @@ import {
 import { callerKey } from "./caller.ts";
 import { type ExecutorDeps, requireAidbox, unwrap } from "./executor-upstream.ts";
 import { paramsText } from "./json-choice.ts";
-import { assertSize, createRequestChecker } from "./request-checker.ts";
-import { logEntryFromResource, taskFromResource, workflowFromResource } from "./task-message.ts";
+import { assertSize, createRequestChecker, type RequestChecker } from "./request-checker.ts";
+import {
+  activityFromResource,
+  logEntryFromResource,
+  taskFromResource,
+  workflowFromResource,
+} from "./task-message.ts";
 
 type ClientRpcs = Pick<
   ServiceImpl<typeof ExecutorService>,
@@ -61,7 +66,7 @@ export function createClientRpcs(deps: ExecutorDeps): ClientRpcs {
       request.excludeDefinitions.forEach((name, index) => {
         checker.requireText(`exclude_definitions[${index}]`, name);
       });
-      checkFilter(request);
+      checkFilter(request, checker);
       checker.throwIfInvalid();
       const resources = unwrap(await aidbox.listTasks(request, context.signal), context);
       return { tasks: resources.map(taskFromResource) };
@@ -80,7 +85,7 @@ export function createClientRpcs(deps: ExecutorDeps): ClientRpcs {
       const found = unwrap(await aidbox.getWorkflow(request, context.signal), context);
       return {
         workflow: workflowFromResource(found.workflow),
-        activities: found.activities.map(taskFromResource),
+        activities: found.activities.map(activityFromResource),
         decisions: found.decisions.map(taskFromResource),
       };
     },
@@ -94,7 +99,9 @@ export function createClientRpcs(deps: ExecutorDeps): ClientRpcs {
 
     async listWorkflows(request, context) {
       const aidbox = requireAidbox(deps.upstream);
-      checkFilter(request);
+      const checker = createRequestChecker();
+      checkFilter(request, checker);
+      checker.throwIfInvalid();
       const resources = unwrap(await aidbox.listWorkflows(request, context.signal), context);
       return { workflows: resources.map(workflowFromResource) };
     },
@@ -107,13 +114,14 @@ function checkId(id: string): void {
   checker.throwIfInvalid();
 }
 
-function checkFilter(request: { status: string; outcome: string; ilike: string; order: ListOrder }): void {
-  const checker = createRequestChecker();
+function checkFilter(
+  request: { status: string; outcome: string; ilike: string; order: ListOrder },
+  checker: RequestChecker,
+): void {
   checker.text("status", request.status);
   checker.text("outcome", request.outcome);
   checker.text("ilike", request.ilike);
   checker.member("order", request.order, ListOrder);
-  checker.throwIfInvalid();
 }
 
 const dateTime = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})?$/;

@@ -110,7 +110,7 @@ export function createWorkerRpcs(deps: ExecutorDeps): WorkerRpcs {
       requireAidbox(deps.upstream);
       const checker = createRequestChecker();
       checkAttempt(request, checker);
-      const json = jsonText(request.failure, "", rules, checker);
+      const json = jsonText(request.reason, "", rules, checker);
       checkStoredRequest(request, checker);
       checker.throwIfInvalid();
       return report({ verb: "fail", id: request.id, execId: request.execId, json }, request, context);
@@ -128,7 +128,7 @@ function checkPoll(
   checker: RequestChecker,
 ): void {
   if (request.taskDefinitions.length === 0 && request.workflowDefinitions.length === 0) {
-    checker.add("task_definitions", "or workflow_definitions is required");
+    checker.add("task_definitions", "is required unless workflow_definitions is set");
   }
   request.taskDefinitions.forEach((name, index) => {
     checker.requireText(`task_definitions[${index}]`, name);

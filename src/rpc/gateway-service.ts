@@ -1,14 +1,16 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
-import type { GatewayService } from "../../gen/taskgate/v1/gateway_pb.ts";
+import { GatewayService, Role, type UpstreamInfoSchema } from "../../gen/taskgate/v1/gateway_pb.ts";
 import type { Limits } from "../model/limits.ts";
+import { createRoute, type Route } from "../model/route.ts";
 import { callerKey } from "./caller.ts";
 import { notImplemented } from "./errors.ts";
 
 export interface GatewayServiceDeps {
   version: string;
-  /** Which upstreams the gateway is configured with. */
-  configured: { orchestra: boolean; orchestrator: boolean; aidbox: boolean };
+  /** The upstreams that the gateway has code for. */
+  upstreams: readonly MessageInitShape<typeof UpstreamInfoSchema>[];
   /** Reports are stored before they are acknowledged. */
   durable: boolean;
   /** How long a `request_id` is remembered; 0: not at all. */
@@ -22,35 +24,24 @@ export interface GatewayServiceDeps {
 }
 
 /** Creates the service that is about the gateway itself. */
-export function createGatewayService(deps: GatewayServiceDeps): ServiceImpl<typeof GatewayService> {
+export function createGatewayRoute(deps: GatewayServiceDeps): Route {
+  return createRoute(GatewayService, createGatewayService(deps), (method) =>
+    method === "GetInfo" ? "known" : Role.OPERATOR,
+  );
+}
+
+function createGatewayService(deps: GatewayServiceDeps): ServiceImpl<typeof GatewayService> {
   const { limits } = deps;
   const unchanging = {
     version: deps.version,
-    upstreams: [
-      {
-        name: "orchestra",
-        configured: deps.configured.orchestra,
-        // FACT: nothing in Orchestra's SDK ever receives anything.
-        capabilities: { pull: false, cancelDetection: false, handBack: false, progress: true },
-      },
-      {
-        name: "orchestrator",
-        configured: deps.configured.orchestrator,
-        capabilities: { pull: false, cancelDetection: false, handBack: false, progress: true },
-      },
-      {
-        name: "aidbox",
-        configured: deps.configured.aidbox,
-        // FACT: no call gives a task back; its timer does.
-        capabilities: { pull: true, cancelDetection: true, handBack: false, progress: true },
-      },
-    ],
+    upstreams: [...deps.upstreams],
     limits: {
       maxMessageBytes: BigInt(limits.maxMessageBytes),
       maxPayloadBytes: BigInt(limits.maxPayloadBytes),
       maxLogBytes: BigInt(limits.maxLogBytes),
       maxPayloadDepth: limits.maxPayloadDepth,
-      maxWait: durationFromMs(limits.maxWaitMs),
+      maxCallDuration: durationFromMs(limits.maxWaitMs),
+      defaultCallDuration: durationFromMs(limits.defaultWaitMs),
     },
     durable: deps.durable,
     requestIdRetention: durationFromMs(deps.requestIdRetentionMs),

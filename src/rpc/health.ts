@@ -1,8 +1,6 @@
 import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
-import {
-  type Health,
-  HealthCheckResponse_ServingStatus as Status,
-} from "../../gen/grpc/health/v1/health_pb.ts";
+import { Health, HealthCheckResponse_ServingStatus as Status } from "../../gen/grpc/health/v1/health_pb.ts";
+import { createRoute, type Route } from "../model/route.ts";
 
 /** Says which services are served, and tells who listens when that changes. */
 export interface ServingState {
@@ -36,8 +34,15 @@ export function createServingState(serviceNames: readonly string[]): ServingStat
   };
 }
 
-/** Creates gRPC's standard health service. Watchers are let go when `stopping` aborts. */
-export function createHealthService(state: ServingState, stopping: AbortSignal): ServiceImpl<typeof Health> {
+/**
+ * Creates gRPC's standard health service, for everybody: a probe has no token, and
+ * learns nothing but what is served. Watchers are let go when `stopping` aborts.
+ */
+export function createHealthRoute(state: ServingState, stopping: AbortSignal): Route {
+  return createRoute(Health, createHealthService(state, stopping), "public");
+}
+
+function createHealthService(state: ServingState, stopping: AbortSignal): ServiceImpl<typeof Health> {
   function statusOf(service: string): Status {
     const isServing = state.isServing(service);
     if (isServing === undefined) {

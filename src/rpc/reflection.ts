@@ -1,9 +1,10 @@
 import { type DescFile, type DescService, toBinary } from "@bufbuild/protobuf";
 import { nestedTypes } from "@bufbuild/protobuf/reflect";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
-import { Code, type HandlerContext, type ServiceImpl } from "@connectrpc/connect";
-import type { ServerReflection as ServerReflectionV1 } from "../../gen/grpc/reflection/v1/reflection_pb.ts";
-import type { ServerReflection as ServerReflectionV1Alpha } from "../../gen/grpc/reflection/v1alpha/reflection_pb.ts";
+import { Code, type HandlerContext } from "@connectrpc/connect";
+import { ServerReflection as ServerReflectionV1 } from "../../gen/grpc/reflection/v1/reflection_pb.ts";
+import { ServerReflection as ServerReflectionV1Alpha } from "../../gen/grpc/reflection/v1alpha/reflection_pb.ts";
+import { createRoute, type Route } from "../model/route.ts";
 import { whileConnected } from "./while-connected.ts";
 
 // The parts of both versions' messages that are used, without their type names.
@@ -20,17 +21,16 @@ type Answer =
 
 /**
  * Creates gRPC's reflection service, which tells tools the contract. The two
- * versions differ in name only; older tools still ask for `v1alpha`. Streams end when
- * `stopping` aborts.
+ * versions differ in name only; older tools still ask for `v1alpha`. Streams end
+ * when `stopping` aborts. The files of `services` are told, and those of `extras`,
+ * which no service names.
  */
-export function createReflectionServices(
+export function createReflectionRoutes(
   services: readonly DescService[],
+  extras: readonly DescFile[],
   stopping: AbortSignal,
-): {
-  v1: ServiceImpl<typeof ServerReflectionV1>;
-  v1alpha: ServiceImpl<typeof ServerReflectionV1Alpha>;
-} {
-  const index = createIndex(services);
+): Route[] {
+  const index = createIndex([...services, ServerReflectionV1, ServerReflectionV1Alpha], extras);
   async function* serverReflectionInfo<Request extends { host: string; messageRequest: Question }>(
     requests: AsyncIterable<Request>,
     { signal }: HandlerContext,
@@ -43,13 +43,16 @@ export function createReflectionServices(
       };
     }
   }
-  return { v1: { serverReflectionInfo }, v1alpha: { serverReflectionInfo } };
+  return [
+    createRoute(ServerReflectionV1, { serverReflectionInfo }, "known"),
+    createRoute(ServerReflectionV1Alpha, { serverReflectionInfo }, "known"),
+  ];
 }
 
-function createIndex(services: readonly DescService[]) {
+function createIndex(services: readonly DescService[], extras: readonly DescFile[]) {
   const files = new Map<string, DescFile>();
   const symbols = new Map<string, DescFile>();
-  for (const { file } of services) {
+  for (const file of [...services.map((service) => service.file), ...extras]) {
     addFile(file);
   }
 

@@ -41,7 +41,7 @@ export function createRequestChecker(): RequestChecker {
     },
     member(field, value, members) {
       if (!Object.values(members).includes(value)) {
-        add(field, `is ${value}, which is no member of the enum`);
+        add(field, `is ${value}, which is not a member of the enum`);
       }
     },
     json(field, result) {

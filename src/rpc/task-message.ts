@@ -1,6 +1,8 @@
 import { create, fromJson, type JsonValue, type MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs, type Value, ValueSchema } from "@bufbuild/protobuf/wkt";
 import {
+  type Activity,
+  ActivitySchema,
   type Decision,
   DecisionSchema,
   type Task,
@@ -18,7 +20,8 @@ type Resource = Record<string, JsonValue | undefined>;
 /** Reads an AidboxTask, JSON text as received, into the contract's message. */
 export function taskFromResource(resourceJson: string): Task {
   const resource = parseResource(resourceJson);
-  const leaseExpireMs = Date.parse(text(resource.inProgressTimeoutAt));
+  const { inProgressTimeoutAt: at } = resource;
+  const leaseExpireMs = typeof at === "number" ? at : Date.parse(text(at));
   const task: MessageInitShape<typeof TaskSchema> = {
     ...activityFields(resource, resourceJson),
     execId: text(resource.execId),
@@ -37,6 +40,16 @@ export function taskFromResource(resourceJson: string): Task {
 /** Reads an AidboxWorkflow, JSON text as received, into the contract's message. */
 export function workflowFromResource(resourceJson: string): Workflow {
   return create(WorkflowSchema, activityFields(parseResource(resourceJson), resourceJson));
+}
+
+/** Reads what a workflow has begun, JSON text as received, into the contract's message. */
+export function activityFromResource(resourceJson: string): Activity {
+  const isWorkflow = parseResource(resourceJson).resourceType === "AidboxWorkflow";
+  return create(ActivitySchema, {
+    activity: isWorkflow
+      ? { case: "workflow", value: workflowFromResource(resourceJson) }
+      : { case: "task", value: taskFromResource(resourceJson) },
+  });
 }
 
 /** Reads an AidboxTaskLog, JSON text as received, into the contract's message. */

@@ -1,12 +1,14 @@
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import { Role } from "../../gen/taskgate/v1/gateway_pb.ts";
 import {
   type SendLogRequest,
   type SetOutputRequest,
   TaskRunStatus,
-  type TaskStatusService,
+  TaskStatusService,
   type UpdateTaskRequest,
 } from "../../gen/taskgate/v1/task_status_pb.ts";
 import type { Limits } from "../model/limits.ts";
+import { createRoute, type Route } from "../model/route.ts";
 import { isRunOutcome, type RunKey, type RunReport, type RunStatus } from "../model/run-report.ts";
 import type { Submission, SubmitOptions } from "../model/submission.ts";
 import { parseUuid } from "../model/uuid.ts";
@@ -37,7 +39,11 @@ const statusWords: Record<TaskRunStatus, RunStatus | undefined> = {
 const outputName = /^[A-Za-z_-]+$/;
 
 /** Creates the service that reports Orchestra task runs. */
-export function createTaskStatusService(deps: TaskStatusDeps): ServiceImpl<typeof TaskStatusService> {
+export function createTaskStatusRoute(deps: TaskStatusDeps): Route {
+  return createRoute(TaskStatusService, createTaskStatusService(deps), Role.WORKER);
+}
+
+function createTaskStatusService(deps: TaskStatusDeps): ServiceImpl<typeof TaskStatusService> {
   const { defaultRun, limits } = deps;
 
   function report(
@@ -59,7 +65,7 @@ export function createTaskStatusService(deps: TaskStatusDeps): ServiceImpl<typeo
       checker.member("status", request.status, TaskRunStatus);
       checker.text("message", request.message);
       if (request.status === TaskRunStatus.UNSPECIFIED && request.message === "") {
-        checker.add("status", "or message is required");
+        checker.add("status", "is required unless message is set");
       }
       checkStoredRequest(request, checker);
       checker.throwIfInvalid();
@@ -83,7 +89,7 @@ export function createTaskStatusService(deps: TaskStatusDeps): ServiceImpl<typeo
       checker.add("name", outputName.test(request.name) ? undefined : "must be letters, `_` and `-`");
       const valueJson = jsonText(request.output, "", { maxDepth: limits.maxPayloadDepth }, checker);
       if (valueJson === undefined) {
-        checker.add("value", "or value_json is required");
+        checker.add("value", "is required unless value_json is set");
       }
       checkStoredRequest(request, checker);
       checker.throwIfInvalid();
@@ -132,7 +138,7 @@ function checkRun(
   if (taskRunId === undefined) {
     checker.add(
       "task_run_id",
-      request.taskRunId === "" ? "is required: ORCHESTRA_TASK_RUN_ID is not set" : "is no UUID",
+      request.taskRunId === "" ? "is required: ORCHESTRA_TASK_RUN_ID is not set" : "is not a UUID",
     );
   }
   const isDefault = taskRunId === defaultRun?.taskRunId;

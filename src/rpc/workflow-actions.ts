@@ -36,8 +36,11 @@ function actionText(
         "complete-workflow",
         member("result", jsonText(action.value.outcome, `${field}.complete_workflow.`, rules, checker)),
       );
-    case "fail":
-      return named("fail", member("error", jsonText(action.value.failure, `${field}.fail.`, rules, checker)));
+    case "failWorkflow":
+      return named(
+        "fail",
+        member("error", jsonText(action.value.reason, `${field}.fail_workflow.`, rules, checker)),
+      );
     case "unknownError":
       return named("unknown-error");
     case undefined:

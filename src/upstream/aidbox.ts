@@ -13,6 +13,7 @@ import type {
 import type { Failure } from "../../gen/taskgate/v1/receipt_pb.ts";
 import type { AttemptResult } from "../model/attempt-result.ts";
 import type { Attempt, AttemptLease, CallResult, TaskOutcome } from "../model/call-result.ts";
+import type { UpstreamCapabilities } from "../model/capabilities.ts";
 import type { NewDelivery } from "../model/delivery.ts";
 import { createFailure, failureWithReason } from "../model/failure.ts";
 import {
@@ -31,6 +32,14 @@ import {
 } from "./aidbox-params.ts";
 import { type AidboxResult, type AidboxRpc, aidboxBody } from "./aidbox-rpc.ts";
 import type { JsonNode } from "./yaml-reader.ts";
+
+/** FACT: no call gives a task back; its timer does. */
+export const aidboxCapabilities: UpstreamCapabilities = {
+  pull: true,
+  cancelDetection: true,
+  handBack: false,
+  progress: true,
+};
 
 export interface AidboxOptions {
   rpc: AidboxRpc;

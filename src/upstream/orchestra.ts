@@ -1,8 +1,17 @@
 import type { AttemptResult } from "../model/attempt-result.ts";
+import type { UpstreamCapabilities } from "../model/capabilities.ts";
 import type { DeliveryUpstream, NewDelivery } from "../model/delivery.ts";
 import { type RunReport, type RunStatus, runKeyText } from "../model/run-report.ts";
 import type { HttpClient } from "./http-client.ts";
 import { excerpt, failedAnswer, failedExchange, type HttpAnswer, meaningOfStatus } from "./http-failure.ts";
+
+/** FACT: nothing in Orchestra's SDK ever receives anything. */
+export const orchestraCapabilities: UpstreamCapabilities = {
+  pull: false,
+  cancelDetection: false,
+  handBack: false,
+  progress: true,
+};
 
 export interface OrchestraOptions {
   http: HttpClient;

@@ -1,6 +1,7 @@
 import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import type { AttemptFailure, AttemptResult } from "../model/attempt-result.ts";
 import { type CallbackTarget, callbackKey, parseCallbackUrl } from "../model/callback-target.ts";
+import type { UpstreamCapabilities } from "../model/capabilities.ts";
 import type { DeliveryUpstream, NewDelivery } from "../model/delivery.ts";
 import { createFailure } from "../model/failure.ts";
 import type { HttpClient } from "./http-client.ts";
@@ -12,6 +13,14 @@ import {
   type HttpAnswer,
   meaningOfStatus,
 } from "./http-failure.ts";
+
+/** What the Workflow Orchestrator can do. */
+export const orchestratorCapabilities: UpstreamCapabilities = {
+  pull: false,
+  cancelDetection: false,
+  handBack: false,
+  progress: true,
+};
 
 /** One Orchestrator: its base URL, the connections to its origin, its credential. */
 export interface OrchestratorBase {

@@ -157,7 +157,9 @@ test("A-22 A-23 A-24 A-43 a workflow is decided, watched and cancelled", async (
   const found = await caller.call(rpc.getWorkflow, { id, includeActivities: true, includeDecisions: true });
   expect(found).toMatchObject({
     workflow: { id, status: "in-progress" },
-    activities: [{ definition: "a/step", label: "one", status: "ready" }],
+    activities: [
+      { activity: { case: "task", value: { definition: "a/step", label: "one", status: "ready" } } },
+    ],
     decisions: [{ id: attempt.id, status: "done" }],
   });
   expect((await caller.call(rpc.listWorkflows, { status: "in-progress" })).workflows).toMatchObject([{ id }]);

@@ -1,41 +1,52 @@
-import { Code } from "@connectrpc/connect";
+import { Code, createContextValues } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
-import {
-  type AdmissionOptions,
-  type CallHead,
-  createAdmission,
-  isLoopbackHost,
-} from "../../src/rpc/admission.ts";
-import type { Caller } from "../../src/rpc/caller.ts";
-import { roleOf } from "../../src/rpc/roles.ts";
+import { Health } from "../../gen/grpc/health/v1/health_pb.ts";
+import { ServerReflection } from "../../gen/grpc/reflection/v1/reflection_pb.ts";
+import { CallbackService } from "../../gen/taskgate/v1/callback_pb.ts";
+import { GatewayService, Role } from "../../gen/taskgate/v1/gateway_pb.ts";
+import type { Caller, CallHead } from "../../src/model/access.ts";
+import { createRoute } from "../../src/model/route.ts";
+import { type AdmissionOptions, createAdmission, isLoopbackHost } from "../../src/rpc/admission.ts";
+import { callerKey } from "../../src/rpc/caller.ts";
 import { seenError } from "../support/clients.ts";
 
-const worker: Caller = { name: "w", roles: ["worker"] };
-const client: Caller = { name: "c", roles: ["client"] };
-const operator: Caller = { name: "o", roles: ["worker", "client", "operator"] };
+const worker: Caller = { name: "w", roles: [Role.WORKER] };
+const client: Caller = { name: "c", roles: [Role.CLIENT] };
+const operator: Caller = { name: "o", roles: [Role.WORKER, Role.CLIENT, Role.OPERATOR] };
 const tokens = [
   { token: "worker-token", caller: worker },
   { token: "worker-token-next", caller: worker },
   { token: "client-token", caller: client },
   { token: "operator-token", caller: operator },
 ];
+const routes = [
+  createRoute(CallbackService, {}, Role.WORKER),
+  createRoute(GatewayService, {}, (method) => (method === "GetInfo" ? "known" : Role.OPERATOR)),
+  createRoute(Health, {}, "public"),
+  createRoute(ServerReflection, {}, "known"),
+];
 
 function decide(options: Partial<AdmissionOptions>, head: Partial<CallHead>): string {
   const admit = createAdmission({
+    routes,
     tokens: [],
     allowedOrigins: [],
     loopbackHostOnly: false,
-    roleOf,
     ...options,
   });
+  const values = createContextValues();
   try {
-    return admit({
-      path: "/taskgate.v1.TaskStatusService/UpdateTask",
-      host: "127.0.0.1:7450",
-      origin: undefined,
-      authorization: undefined,
-      ...head,
-    }).name;
+    admit(
+      {
+        path: "/taskgate.v1.CallbackService/CompleteCallback",
+        host: "127.0.0.1:7450",
+        origin: undefined,
+        authorization: undefined,
+        ...head,
+      },
+      values,
+    );
+    return values.get(callerKey).name;
   } catch (error) {
     const { code, reason, reasonTrailer } = seenError(error);
     expect(reasonTrailer).toBe(reason);
@@ -59,16 +70,12 @@ describe("with tokens", () => {
   });
 
   test.each([
-    ["/taskgate.v1.TaskStatusService/TrackRun", "w", "no", "o"],
-    ["/taskgate.v1.CallbackService/CompleteCallback", "w", "no", "o"],
-    ["/taskgate.v1.ExecutorService/Work", "w", "no", "o"],
-    ["/taskgate.v1.ExecutorService/PollTasks", "w", "no", "o"],
-    ["/taskgate.v1.ExecutorService/CreateTask", "no", "c", "o"],
-    ["/taskgate.v1.ExecutorService/ListWorkflows", "no", "c", "o"],
+    ["/taskgate.v1.CallbackService/TrackCallback", "w", "no", "o"],
     ["/taskgate.v1.GatewayService/GetInfo", "w", "c", "o"],
-    ["/taskgate.v1.GatewayService/ListDeliveries", "no", "no", "o"],
     ["/taskgate.v1.GatewayService/Drain", "no", "no", "o"],
     ["/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", "w", "c", "o"],
+    ["/taskgate.v1.CallbackService/CompleteCallback/", "no", "no", "no"],
+    ["/taskgate.v1.FourthService/Anything", "no", "no", "no"],
   ])("%s is for its roles", (path, ...expected) => {
     const seen = ["worker", "client", "operator"].map((name) =>
       decide({ tokens }, { path, authorization: `Bearer ${name}-token` }),
@@ -76,26 +83,28 @@ describe("with tokens", () => {
     expect(seen.map((it) => (it.startsWith("PermissionDenied") ? "no" : it))).toEqual(expected);
   });
 
-  test("a health probe needs none", () => {
-    expect(decide({ tokens }, { path: "/grpc.health.v1.Health/Check" })).toBe("anonymous");
+  test("a health probe needs none, and is nobody", () => {
+    const path = "/grpc.health.v1.Health/Check";
+    expect(decide({ tokens }, { path })).toBe("");
+    expect(decide({ tokens }, { path, authorization: "Bearer nonsense" })).toBe("");
   });
 });
 
 describe("without tokens", () => {
   test("everyone may do everything", () => {
-    expect(decide({}, { path: "/taskgate.v1.GatewayService/Drain" })).toBe("anonymous");
+    expect(decide({}, { path: "/taskgate.v1.GatewayService/Drain" })).toBe("everyone");
   });
 
   test("a page may call only from an origin that is allowed", () => {
     const options = { allowedOrigins: ["https://good.example"] };
-    expect(decide(options, { origin: "https://good.example" })).toBe("anonymous");
+    expect(decide(options, { origin: "https://good.example" })).toBe("everyone");
     expect(decide(options, { origin: "https://evil.example" })).toBe("PermissionDenied NOT_PERMITTED");
     expect(decide(options, { origin: "null" })).toBe("PermissionDenied NOT_PERMITTED");
   });
 
   test("a TCP listener takes only calls to a loopback name", () => {
     const options = { loopbackHostOnly: true };
-    expect(decide(options, { host: "localhost:7450" })).toBe("anonymous");
+    expect(decide(options, { host: "localhost:7450" })).toBe("everyone");
     expect(decide(options, { host: "evil.example:7450" })).toBe("PermissionDenied NOT_PERMITTED");
   });
 });

@@ -154,19 +154,19 @@ describe.each(testClients)("CallbackService over $name", (client) => {
     expect(await violations({ case: "json", value: "[1]" })).toEqual({ json: "must be a JSON object" });
     expect(await violations({ case: "json", value: "null" })).toEqual({ json: "must be a JSON object" });
     expect(await violations({ case: "json", value: "{" })).toEqual({
-      json: expect.stringContaining("is no JSON"),
+      json: expect.stringContaining("is not valid JSON"),
     });
     expect(await violations({ case: "json", value: '{"a":"\\u0000"}' })).toEqual({
       json: "contains U+0000, which the upstream cannot store",
     });
     expect(await violations({ case: "json", value: '{"a":"\\ud800"}' })).toEqual({
-      json: "contains half a surrogate pair, which is no Unicode text",
+      json: "contains half a surrogate pair, which is not Unicode text",
     });
     expect(await violations({ case: "json", value: '{"a":18446744073709551616}' })).toEqual({
       json: "contains the integer 18446744073709551616, which does not fit 64 bits",
     });
     expect(await violations({ case: "object", value: { a: Number.POSITIVE_INFINITY } })).toEqual({
-      object: "contains Infinity, which is no JSON number",
+      object: "contains Infinity, which is not a JSON number",
     });
     expect(await caller.fail(completeCallback, { target })).toMatchObject({
       code: Code.InvalidArgument,

@@ -102,7 +102,7 @@ describe.each(testClients)("ExecutorService over $name", (client) => {
     expect(await caller.fail(rpc.pollTasks, { maxBatchSize: -1 })).toMatchObject({
       code: Code.InvalidArgument,
       violations: {
-        task_definitions: "or workflow_definitions is required",
+        task_definitions: "is required unless workflow_definitions is set",
         max_batch_size: "must not be negative",
       },
     });
@@ -281,7 +281,7 @@ describe.each(testClients)("ExecutorService over $name", (client) => {
               },
             },
             {
-              action: { case: "fail", value: { failure: { case: "errorJson", value: '{"m":"no"}' } } },
+              action: { case: "failWorkflow", value: { reason: { case: "errorJson", value: '{"m":"no"}' } } },
             },
             { action: { case: "unknownError", value: {} } },
           ],
@@ -340,7 +340,7 @@ describe.each(testClients)("ExecutorService over $name", (client) => {
     ]);
     const answer = await caller.call(rpc.failTask, {
       ...attempt,
-      failure: { case: "errorJson", value: '{"message":"broke"}' },
+      reason: { case: "errorJson", value: '{"message":"broke"}' },
     });
     expect(answer.task).toMatchObject({ status: "waiting", outcome: "" });
     expect(rpcs()).toEqual([
@@ -522,7 +522,7 @@ describe.each(testClients)("ExecutorService over $name", (client) => {
       },
     ]);
     expect(await caller.fail(rpc.listTasks, { order: 99 as ListOrder })).toMatchObject({
-      violations: { order: "is 99, which is no member of the enum" },
+      violations: { order: "is 99, which is not a member of the enum" },
     });
   });
 
@@ -532,7 +532,7 @@ describe.each(testClients)("ExecutorService over $name", (client) => {
     const { caller } = await useAidbox(client, [
       [
         200,
-        `result: {resource: {id: w, status: in-progress}, activities: [{id: t}], decisions: [${decision}]}`,
+        `result: {resource: {id: w, status: in-progress}, activities: [{id: t}, {id: c, resourceType: AidboxWorkflow}], decisions: [${decision}]}`,
       ],
     ]);
     const found = await caller.call(rpc.getWorkflow, {
@@ -542,7 +542,10 @@ describe.each(testClients)("ExecutorService over $name", (client) => {
     });
     expect(found).toMatchObject({
       workflow: { id: "w", status: "in-progress" },
-      activities: [{ id: "t" }],
+      activities: [
+        { activity: { case: "task", value: { id: "t" } } },
+        { activity: { case: "workflow", value: { id: "c" } } },
+      ],
       decisions: [
         {
           id: "d",

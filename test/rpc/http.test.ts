@@ -19,7 +19,8 @@ describe("plain HTTP", () => {
     });
     expect(await posted.json()).toMatchObject({
       version: "0.0.0-test",
-      roles: ["worker", "client", "operator"],
+      durable: false,
+      roles: ["ROLE_WORKER", "ROLE_CLIENT", "ROLE_OPERATOR"],
     });
     const got = await fetch(`${url}${infoPath}?encoding=json&message=%7B%7D`);
     expect(await got.json()).toMatchObject({ version: "0.0.0-test" });

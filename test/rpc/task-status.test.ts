@@ -145,18 +145,18 @@ describe.each(testClients)("TaskStatusService over $name", (client) => {
     const { caller, upstream } = await useOrchestra(client);
     expect(await caller.fail(updateTask, { taskRunId: "no uuid", status: 99 as TaskRunStatus })).toEqual({
       code: Code.InvalidArgument,
-      message: "task_run_id is no UUID; status is 99, which is no member of the enum",
+      message: "task_run_id is not a UUID; status is 99, which is not a member of the enum",
       reason: "INVALID_REQUEST",
       reasonTrailer: "INVALID_REQUEST",
       metadata: {},
       violations: {
-        task_run_id: "is no UUID",
-        status: "is 99, which is no member of the enum",
+        task_run_id: "is not a UUID",
+        status: "is 99, which is not a member of the enum",
       },
       retryAfterMs: undefined,
     });
     expect(await caller.fail(updateTask, { taskRunId: run })).toMatchObject({
-      violations: { status: "or message is required" },
+      violations: { status: "is required unless message is set" },
     });
     expect(await caller.fail(updateTask, { message: "x" })).toMatchObject({
       violations: { task_run_id: "is required: ORCHESTRA_TASK_RUN_ID is not set" },
@@ -169,22 +169,22 @@ describe.each(testClients)("TaskStatusService over $name", (client) => {
     ).toMatchObject({
       violations: {
         attempt: "must not be negative",
-        wait_for: "is 7, which is no member of the enum",
+        wait_for: "is 7, which is not a member of the enum",
       },
     });
     expect(await caller.fail(setOutput, { taskRunId: run, name: "row count" })).toMatchObject({
-      violations: { name: "must be letters, `_` and `-`", value: "or value_json is required" },
+      violations: { name: "must be letters, `_` and `-`", value: "is required unless value_json is set" },
     });
     expect(
       await caller.fail(setOutput, { taskRunId: run, name: "a", output: { case: "valueJson", value: "{" } }),
-    ).toMatchObject({ violations: { value_json: expect.stringContaining("is no JSON") } });
+    ).toMatchObject({ violations: { value_json: expect.stringContaining("is not valid JSON") } });
     expect(
       await caller.fail(setOutput, {
         taskRunId: run,
         name: "a",
         output: { case: "value", value: { kind: { case: "numberValue", value: Number.NaN } } },
       }),
-    ).toMatchObject({ violations: { value: "contains NaN, which is no JSON number" } });
+    ).toMatchObject({ violations: { value: "contains NaN, which is not a JSON number" } });
     expect(
       await caller.fail(setOutput, {
         taskRunId: run,

@@ -1,9 +1,9 @@
 import http2 from "node:http2";
 import { onTestFinished } from "vitest";
+import { type Listener, type ListenerOptions, listen } from "../../src/listener/listener.ts";
+import { createRpcHandler, type RpcHandlerOptions } from "../../src/listener/rpc-handler.ts";
 import { formatListenAddress } from "../../src/model/listen-address.ts";
-import { anonymous } from "../../src/rpc/caller.ts";
-import { type Listener, type ListenerOptions, listen } from "../../src/rpc/listener.ts";
-import { createRpcHandler, type RpcHandlerOptions } from "../../src/rpc/rpc-handler.ts";
+import { describeError } from "../../src/rpc/errors.ts";
 
 export interface UsedListener {
   listener: Listener;
@@ -19,7 +19,8 @@ export async function useListener(
 ): Promise<UsedListener> {
   const unexpected: unknown[] = [];
   const handler = createRpcHandler({
-    admit: () => anonymous,
+    admit: () => undefined,
+    describe: describeError,
     allowedOrigins: [],
     deadlines: { defaultMs: 10_000, maxMs: 20_000 },
     maxMessageBytes: 64 * 1024,

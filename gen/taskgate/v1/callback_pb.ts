@@ -18,7 +18,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file taskgate/v1/callback.proto.
  */
 export const file_taskgate_v1_callback: GenFile = /*@__PURE__*/
-  fileDesc("Chp0YXNrZ2F0ZS92MS9jYWxsYmFjay5wcm90bxILdGFza2dhdGUudjEiZQoJSm9iUmVzdWx0Eg4KBmpvYl9pZBgBIAEoCRIOCgZvdXRwdXQYAiADKAkSGAoLcmV0dXJuX2NvZGUYAyABKAVIAIgBARIOCgZzdGF0dXMYBCABKAlCDgoMX3JldHVybl9jb2RlIpUCChdDb21wbGV0ZUNhbGxiYWNrUmVxdWVzdBIYCg5jYWxsYmFja19yb3V0ZRgBIAEoCUgAEhYKDGNhbGxiYWNrX3VybBgCIAEoCUgAEigKBnJlc3VsdBgDIAEoCzIWLnRhc2tnYXRlLnYxLkpvYlJlc3VsdEgBEikKBm9iamVjdBgEIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RIARIOCgRqc29uGAUgASgJSAESJgoId2FpdF9mb3IYBiABKA4yFC50YXNrZ2F0ZS52MS5XYWl0Rm9yEhIKCnJlcXVlc3RfaWQYByABKAkSEgoKc2Vzc2lvbl9pZBgIIAEoCUIICgZ0YXJnZXRCCQoHcGF5bG9hZCJBChhDb21wbGV0ZUNhbGxiYWNrUmVzcG9uc2USJQoHcmVjZWlwdBgBIAEoCzIULnRhc2tnYXRlLnYxLlJlY2VpcHQixgEKHVJlcG9ydENhbGxiYWNrUHJvZ3Jlc3NSZXF1ZXN0EhgKDmNhbGxiYWNrX3JvdXRlGAEgASgJSAASFgoMY2FsbGJhY2tfdXJsGAIgASgJSAASDgoEdGV4dBgDIAEoCUgBEikKBm9iamVjdBgEIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RIARIOCgRqc29uGAUgASgJSAESEgoKc2Vzc2lvbl9pZBgGIAEoCUIICgZ0YXJnZXRCCgoIcHJvZ3Jlc3MidAoeUmVwb3J0Q2FsbGJhY2tQcm9ncmVzc1Jlc3BvbnNlEikKCWRpcmVjdGl2ZRgBIAEoDjIWLnRhc2tnYXRlLnYxLkRpcmVjdGl2ZRInCgVjYXVzZRgCIAEoDjIYLnRhc2tnYXRlLnYxLkVycm9yUmVhc29uIs8BChhIZWFydGJlYXRDYWxsYmFja1JlcXVlc3QSGAoOY2FsbGJhY2tfcm91dGUYASABKAlIABIWCgxjYWxsYmFja191cmwYAiABKAlIABIkCgdvbl9sb3N0GAMgASgOMhMudGFza2dhdGUudjEuT25Mb3N0Eg4KBmpvYl9pZBgEIAEoCRItCgxsb3N0X3BheWxvYWQYBSABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EhIKCnNlc3Npb25faWQYBiABKAlCCAoGdGFyZ2V0IqACChlIZWFydGJlYXRDYWxsYmFja1Jlc3BvbnNlEikKCWRpcmVjdGl2ZRgBIAEoDjIWLnRhc2tnYXRlLnYxLkRpcmVjdGl2ZRInCgVjYXVzZRgCIAEoDjIYLnRhc2tnYXRlLnYxLkVycm9yUmVhc29uEjUKEWxlYXNlX2V4cGlyZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIxCg5sZWFzZV9kdXJhdGlvbhgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIxCg5uZXh0X2hlYXJ0YmVhdBgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhISCgpzZXNzaW9uX2lkGAYgASgJIsgBChFUcmFja0NhbGxiYWNrT3BlbhIYCg5jYWxsYmFja19yb3V0ZRgBIAEoCUgAEhYKDGNhbGxiYWNrX3VybBgCIAEoCUgAEiQKB29uX2xvc3QYAyABKA4yEy50YXNrZ2F0ZS52MS5Pbkxvc3QSDgoGam9iX2lkGAQgASgJEi0KDGxvc3RfcGF5bG9hZBgFIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSEgoKc2Vzc2lvbl9pZBgGIAEoCUIICgZ0YXJnZXQibgoVVHJhY2tDYWxsYmFja1Byb2dyZXNzEg4KBHRleHQYASABKAlIABIpCgZvYmplY3QYAiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0SAASDgoEanNvbhgDIAEoCUgAQgoKCHByb2dyZXNzIocBChVUcmFja0NhbGxiYWNrQ29tcGxldGUSKAoGcmVzdWx0GAEgASgLMhYudGFza2dhdGUudjEuSm9iUmVzdWx0SAASKQoGb2JqZWN0GAIgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdEgAEg4KBGpzb24YAyABKAlIAEIJCgdwYXlsb2FkIq4CChRUcmFja0NhbGxiYWNrUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEi4KBG9wZW4YAiABKAsyHi50YXNrZ2F0ZS52MS5UcmFja0NhbGxiYWNrT3BlbkgAEisKCWhlYXJ0YmVhdBgDIAEoCzIWLnRhc2tnYXRlLnYxLkhlYXJ0YmVhdEgAEiwKCmtlZXBfYWxpdmUYBCABKAsyFi50YXNrZ2F0ZS52MS5LZWVwQWxpdmVIABI2Cghwcm9ncmVzcxgFIAEoCzIiLnRhc2tnYXRlLnYxLlRyYWNrQ2FsbGJhY2tQcm9ncmVzc0gAEjYKCGNvbXBsZXRlGAYgASgLMiIudGFza2dhdGUudjEuVHJhY2tDYWxsYmFja0NvbXBsZXRlSABCBwoFZnJhbWUijAIKFVRyYWNrQ2FsbGJhY2tSZXNwb25zZRISCgpyZXF1ZXN0X2lkGAEgASgJEiMKBXJlYWR5GAIgASgLMhIudGFza2dhdGUudjEuUmVhZHlIABInCgdyZWNlaXB0GAMgASgLMhQudGFza2dhdGUudjEuUmVjZWlwdEgAEicKB2ZhaWx1cmUYBCABKAsyFC50YXNrZ2F0ZS52MS5GYWlsdXJlSAASMQoJZGlyZWN0aXZlGAUgASgLMhwudGFza2dhdGUudjEuRGlyZWN0aXZlTm90aWNlSAASLAoKa2VlcF9hbGl2ZRgGIAEoCzIWLnRhc2tnYXRlLnYxLktlZXBBbGl2ZUgAQgcKBWZyYW1lMq8DCg9DYWxsYmFja1NlcnZpY2USXwoQQ29tcGxldGVDYWxsYmFjaxIkLnRhc2tnYXRlLnYxLkNvbXBsZXRlQ2FsbGJhY2tSZXF1ZXN0GiUudGFza2dhdGUudjEuQ29tcGxldGVDYWxsYmFja1Jlc3BvbnNlEnYKFlJlcG9ydENhbGxiYWNrUHJvZ3Jlc3MSKi50YXNrZ2F0ZS52MS5SZXBvcnRDYWxsYmFja1Byb2dyZXNzUmVxdWVzdBorLnRhc2tnYXRlLnYxLlJlcG9ydENhbGxiYWNrUHJvZ3Jlc3NSZXNwb25zZSIDkAICEmcKEUhlYXJ0YmVhdENhbGxiYWNrEiUudGFza2dhdGUudjEuSGVhcnRiZWF0Q2FsbGJhY2tSZXF1ZXN0GiYudGFza2dhdGUudjEuSGVhcnRiZWF0Q2FsbGJhY2tSZXNwb25zZSIDkAICEloKDVRyYWNrQ2FsbGJhY2sSIS50YXNrZ2F0ZS52MS5UcmFja0NhbGxiYWNrUmVxdWVzdBoiLnRhc2tnYXRlLnYxLlRyYWNrQ2FsbGJhY2tSZXNwb25zZSgBMAFCGlABWhZ0YXNrZ2F0ZS92MTt0YXNrZ2F0ZXYxYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_taskgate_v1_error_reason, file_taskgate_v1_receipt, file_taskgate_v1_session]);
+  fileDesc("Chp0YXNrZ2F0ZS92MS9jYWxsYmFjay5wcm90bxILdGFza2dhdGUudjEiZQoJSm9iUmVzdWx0Eg4KBmpvYl9pZBgBIAEoCRIOCgZvdXRwdXQYAiADKAkSGAoLcmV0dXJuX2NvZGUYAyABKAVIAIgBARIOCgZzdGF0dXMYBCABKAlCDgoMX3JldHVybl9jb2RlIpUCChdDb21wbGV0ZUNhbGxiYWNrUmVxdWVzdBIYCg5jYWxsYmFja19yb3V0ZRgBIAEoCUgAEhYKDGNhbGxiYWNrX3VybBgCIAEoCUgAEigKBnJlc3VsdBgDIAEoCzIWLnRhc2tnYXRlLnYxLkpvYlJlc3VsdEgBEikKBm9iamVjdBgEIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RIARIOCgRqc29uGAUgASgJSAESJgoId2FpdF9mb3IYBiABKA4yFC50YXNrZ2F0ZS52MS5XYWl0Rm9yEhIKCnJlcXVlc3RfaWQYByABKAkSEgoKc2Vzc2lvbl9pZBgIIAEoCUIICgZ0YXJnZXRCCQoHcGF5bG9hZCJBChhDb21wbGV0ZUNhbGxiYWNrUmVzcG9uc2USJQoHcmVjZWlwdBgBIAEoCzIULnRhc2tnYXRlLnYxLlJlY2VpcHQixgEKHVJlcG9ydENhbGxiYWNrUHJvZ3Jlc3NSZXF1ZXN0EhgKDmNhbGxiYWNrX3JvdXRlGAEgASgJSAASFgoMY2FsbGJhY2tfdXJsGAIgASgJSAASDgoEdGV4dBgDIAEoCUgBEikKBm9iamVjdBgEIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RIARIOCgRqc29uGAUgASgJSAESEgoKc2Vzc2lvbl9pZBgGIAEoCUIICgZ0YXJnZXRCCgoIcHJvZ3Jlc3MidAoeUmVwb3J0Q2FsbGJhY2tQcm9ncmVzc1Jlc3BvbnNlEikKCWRpcmVjdGl2ZRgBIAEoDjIWLnRhc2tnYXRlLnYxLkRpcmVjdGl2ZRInCgVjYXVzZRgCIAEoDjIYLnRhc2tnYXRlLnYxLkVycm9yUmVhc29uIvYBChhIZWFydGJlYXRDYWxsYmFja1JlcXVlc3QSGAoOY2FsbGJhY2tfcm91dGUYASABKAlIABIWCgxjYWxsYmFja191cmwYAiABKAlIABIkCgdvbl9sb3N0GAMgASgOMhMudGFza2dhdGUudjEuT25Mb3N0Eg4KBmpvYl9pZBgEIAEoCRIvCgxsb3N0X3BheWxvYWQYBSABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0SAESGwoRbG9zdF9wYXlsb2FkX2pzb24YBiABKAlIARISCgpzZXNzaW9uX2lkGAcgASgJQggKBnRhcmdldEIGCgRsb3N0IqACChlIZWFydGJlYXRDYWxsYmFja1Jlc3BvbnNlEikKCWRpcmVjdGl2ZRgBIAEoDjIWLnRhc2tnYXRlLnYxLkRpcmVjdGl2ZRInCgVjYXVzZRgCIAEoDjIYLnRhc2tnYXRlLnYxLkVycm9yUmVhc29uEjUKEWxlYXNlX2V4cGlyZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIxCg5sZWFzZV9kdXJhdGlvbhgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIxCg5uZXh0X2hlYXJ0YmVhdBgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhISCgpzZXNzaW9uX2lkGAYgASgJIu8BChFUcmFja0NhbGxiYWNrT3BlbhIYCg5jYWxsYmFja19yb3V0ZRgBIAEoCUgAEhYKDGNhbGxiYWNrX3VybBgCIAEoCUgAEiQKB29uX2xvc3QYAyABKA4yEy50YXNrZ2F0ZS52MS5Pbkxvc3QSDgoGam9iX2lkGAQgASgJEi8KDGxvc3RfcGF5bG9hZBgFIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RIARIbChFsb3N0X3BheWxvYWRfanNvbhgGIAEoCUgBEhIKCnNlc3Npb25faWQYByABKAlCCAoGdGFyZ2V0QgYKBGxvc3QibgoVVHJhY2tDYWxsYmFja1Byb2dyZXNzEg4KBHRleHQYASABKAlIABIpCgZvYmplY3QYAiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0SAASDgoEanNvbhgDIAEoCUgAQgoKCHByb2dyZXNzIocBChVUcmFja0NhbGxiYWNrQ29tcGxldGUSKAoGcmVzdWx0GAEgASgLMhYudGFza2dhdGUudjEuSm9iUmVzdWx0SAASKQoGb2JqZWN0GAIgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdEgAEg4KBGpzb24YAyABKAlIAEIJCgdwYXlsb2FkIq4CChRUcmFja0NhbGxiYWNrUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEi4KBG9wZW4YAiABKAsyHi50YXNrZ2F0ZS52MS5UcmFja0NhbGxiYWNrT3BlbkgAEisKCWhlYXJ0YmVhdBgDIAEoCzIWLnRhc2tnYXRlLnYxLkhlYXJ0YmVhdEgAEiwKCmtlZXBfYWxpdmUYBCABKAsyFi50YXNrZ2F0ZS52MS5LZWVwQWxpdmVIABI2Cghwcm9ncmVzcxgFIAEoCzIiLnRhc2tnYXRlLnYxLlRyYWNrQ2FsbGJhY2tQcm9ncmVzc0gAEjYKCGNvbXBsZXRlGAYgASgLMiIudGFza2dhdGUudjEuVHJhY2tDYWxsYmFja0NvbXBsZXRlSABCBwoFZnJhbWUijAIKFVRyYWNrQ2FsbGJhY2tSZXNwb25zZRISCgpyZXF1ZXN0X2lkGAEgASgJEiMKBXJlYWR5GAIgASgLMhIudGFza2dhdGUudjEuUmVhZHlIABInCgdyZWNlaXB0GAMgASgLMhQudGFza2dhdGUudjEuUmVjZWlwdEgAEicKB2ZhaWx1cmUYBCABKAsyFC50YXNrZ2F0ZS52MS5GYWlsdXJlSAASMQoJZGlyZWN0aXZlGAUgASgLMhwudGFza2dhdGUudjEuRGlyZWN0aXZlTm90aWNlSAASLAoKa2VlcF9hbGl2ZRgGIAEoCzIWLnRhc2tnYXRlLnYxLktlZXBBbGl2ZUgAQgcKBWZyYW1lMq8DCg9DYWxsYmFja1NlcnZpY2USXwoQQ29tcGxldGVDYWxsYmFjaxIkLnRhc2tnYXRlLnYxLkNvbXBsZXRlQ2FsbGJhY2tSZXF1ZXN0GiUudGFza2dhdGUudjEuQ29tcGxldGVDYWxsYmFja1Jlc3BvbnNlEnYKFlJlcG9ydENhbGxiYWNrUHJvZ3Jlc3MSKi50YXNrZ2F0ZS52MS5SZXBvcnRDYWxsYmFja1Byb2dyZXNzUmVxdWVzdBorLnRhc2tnYXRlLnYxLlJlcG9ydENhbGxiYWNrUHJvZ3Jlc3NSZXNwb25zZSIDkAICEmcKEUhlYXJ0YmVhdENhbGxiYWNrEiUudGFza2dhdGUudjEuSGVhcnRiZWF0Q2FsbGJhY2tSZXF1ZXN0GiYudGFza2dhdGUudjEuSGVhcnRiZWF0Q2FsbGJhY2tSZXNwb25zZSIDkAICEloKDVRyYWNrQ2FsbGJhY2sSIS50YXNrZ2F0ZS52MS5UcmFja0NhbGxiYWNrUmVxdWVzdBoiLnRhc2tnYXRlLnYxLlRyYWNrQ2FsbGJhY2tSZXNwb25zZSgBMAFCNgoLdGFza2dhdGUudjFCDUNhbGxiYWNrUHJvdG9QAVoWdGFza2dhdGUvdjE7dGFza2dhdGV2MWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_taskgate_v1_error_reason, file_taskgate_v1_receipt, file_taskgate_v1_session]);
 
 /**
  * JobResult is the result that workflows of the Workflow Orchestrator usually
@@ -108,8 +108,8 @@ export type CompleteCallbackRequest = Message<"taskgate.v1.CompleteCallbackReque
     case: "result";
   } | {
     /**
-     * Any JSON object. Integers above 2^53 and the order of keys are lost; use
-     * `json` where they matter.
+     * Any JSON object. Integers above 2^53 and the order of keys are lost, and a
+     * value without a kind counts as null; use `json` where that matters.
      *
      * @generated from field: google.protobuf.Struct object = 4;
      */
@@ -326,14 +326,30 @@ export type HeartbeatCallbackRequest = Message<"taskgate.v1.HeartbeatCallbackReq
    * What is sent when the worker is lost. Unset: a `JobResult` with
    * `return_code` -1 and `status` `failed`.
    *
-   * @generated from field: google.protobuf.Struct lost_payload = 5;
+   * @generated from oneof taskgate.v1.HeartbeatCallbackRequest.lost
    */
-  lostPayload?: JsonObject | undefined;
+  lost: {
+    /**
+     * Any JSON object.
+     *
+     * @generated from field: google.protobuf.Struct lost_payload = 5;
+     */
+    value: JsonObject;
+    case: "lostPayload";
+  } | {
+    /**
+     * A JSON object as text, sent as it is.
+     *
+     * @generated from field: string lost_payload_json = 6;
+     */
+    value: string;
+    case: "lostPayloadJson";
+  } | { case: undefined; value?: undefined };
 
   /**
    * The session that speaks; unset begins one.
    *
-   * @generated from field: string session_id = 6;
+   * @generated from field: string session_id = 7;
    */
   sessionId: string;
 };
@@ -447,15 +463,31 @@ export type TrackCallbackOpen = Message<"taskgate.v1.TrackCallbackOpen"> & {
   /**
    * What is sent when the worker is lost; as in `HeartbeatCallbackRequest`.
    *
-   * @generated from field: google.protobuf.Struct lost_payload = 5;
+   * @generated from oneof taskgate.v1.TrackCallbackOpen.lost
    */
-  lostPayload?: JsonObject | undefined;
+  lost: {
+    /**
+     * Any JSON object.
+     *
+     * @generated from field: google.protobuf.Struct lost_payload = 5;
+     */
+    value: JsonObject;
+    case: "lostPayload";
+  } | {
+    /**
+     * A JSON object as text, sent as it is.
+     *
+     * @generated from field: string lost_payload_json = 6;
+     */
+    value: string;
+    case: "lostPayloadJson";
+  } | { case: undefined; value?: undefined };
 
   /**
    * The session to resume. Unset: a new one, which takes over a lease that the
    * same caller holds.
    *
-   * @generated from field: string session_id = 6;
+   * @generated from field: string session_id = 7;
    */
   sessionId: string;
 };
@@ -704,7 +736,7 @@ export const TrackCallbackResponseSchema: GenMessage<TrackCallbackResponse> = /*
  * Besides what each RPC lists, every RPC can answer UNAUTHENTICATED
  * (TOKEN_MISSING, TOKEN_INVALID), PERMISSION_DENIED (NOT_PERMITTED),
  * RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE), CANCELLED and DEADLINE_EXCEEDED when
- * the caller gave up, and INTERNAL for a defect of the gateway.
+ * the caller gave up, and INTERNAL (INTERNAL) for a defect of the gateway.
  *
  * @generated from service taskgate.v1.CallbackService
  */
@@ -720,7 +752,7 @@ export const CallbackService: GenService<{
    *
    * Errors:
    * - INVALID_ARGUMENT (INVALID_REQUEST): no target, no payload, a payload that
-   *   is no JSON object, U+0000 or half a surrogate pair in it, an integer
+   *   is not a JSON object, U+0000 or half a surrogate pair in it, an integer
    *   beyond 64 bits.
    * - PERMISSION_DENIED (CALLBACK_NOT_ALLOWED): a route or URL that is not of
    *   the form above, or not behind a configured base.

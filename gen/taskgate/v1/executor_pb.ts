@@ -18,7 +18,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file taskgate/v1/executor.proto.
  */
 export const file_taskgate_v1_executor: GenFile = /*@__PURE__*/
-  fileDesc("Chp0YXNrZ2F0ZS92MS9leGVjdXRvci5wcm90bxILdGFza2dhdGUudjEidwoIRGVjaXNpb24SEwoLd29ya2Zsb3dfaWQYASABKAkSGwoTd29ya2Zsb3dfZGVmaW5pdGlvbhgCIAEoCRINCgVldmVudBgDIAEoCRIPCgd0YXNrX2lkGAQgASgJEhkKEWNoaWxkX3dvcmtmbG93X2lkGAUgASgJIrADCgRUYXNrEgoKAmlkGAEgASgJEg8KB2V4ZWNfaWQYAiABKAkSEgoKZGVmaW5pdGlvbhgDIAEoCRIOCgZzdGF0dXMYBCABKAkSDwoHb3V0Y29tZRgFIAEoCRIuCg5vdXRjb21lX3JlYXNvbhgGIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRINCgVsYWJlbBgHIAEoCRIUCgxleGVjdXRlX3RpbWUYCCABKAkSJgoGcGFyYW1zGAkgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEiYKBnJlc3VsdBgKIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIlCgVlcnJvchgLIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIVCg1yZXNvdXJjZV9qc29uGAwgASgJEhMKC3JldHJ5X2NvdW50GA0gASgFEjUKEWxlYXNlX2V4cGlyZV90aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBInCghkZWNpc2lvbhgPIAEoCzIVLnRhc2tnYXRlLnYxLkRlY2lzaW9uIq4CCghXb3JrZmxvdxIKCgJpZBgBIAEoCRISCgpkZWZpbml0aW9uGAIgASgJEg4KBnN0YXR1cxgDIAEoCRIPCgdvdXRjb21lGAQgASgJEi4KDm91dGNvbWVfcmVhc29uGAUgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEg0KBWxhYmVsGAYgASgJEhQKDGV4ZWN1dGVfdGltZRgHIAEoCRImCgZwYXJhbXMYCCABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSJgoGcmVzdWx0GAkgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEiUKBWVycm9yGAogASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEhUKDXJlc291cmNlX2pzb24YCyABKAkigQEKElNjaGVkdWxlVGFza0FjdGlvbhISCgpkZWZpbml0aW9uGAEgASgJEg0KBWxhYmVsGAIgASgJEigKBnBhcmFtcxgDIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZUgAEhUKC3BhcmFtc19qc29uGAQgASgJSABCBwoFaW5wdXQihQEKFlNjaGVkdWxlV29ya2Zsb3dBY3Rpb24SEgoKZGVmaW5pdGlvbhgBIAEoCRINCgVsYWJlbBgCIAEoCRIoCgZwYXJhbXMYAyABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWVIABIVCgtwYXJhbXNfanNvbhgEIAEoCUgAQgcKBWlucHV0IhEKD0RvTm90aGluZ0FjdGlvbiJkChZDb21wbGV0ZVdvcmtmbG93QWN0aW9uEigKBnJlc3VsdBgBIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZUgAEhUKC3Jlc3VsdF9qc29uGAIgASgJSABCCQoHb3V0Y29tZSJeChJGYWlsV29ya2Zsb3dBY3Rpb24SJwoFZXJyb3IYASABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWVIABIUCgplcnJvcl9qc29uGAIgASgJSABCCQoHZmFpbHVyZSIUChJVbmtub3duRXJyb3JBY3Rpb24i9wIKDldvcmtmbG93QWN0aW9uEjgKDXNjaGVkdWxlX3Rhc2sYASABKAsyHy50YXNrZ2F0ZS52MS5TY2hlZHVsZVRhc2tBY3Rpb25IABJAChFzY2hlZHVsZV93b3JrZmxvdxgCIAEoCzIjLnRhc2tnYXRlLnYxLlNjaGVkdWxlV29ya2Zsb3dBY3Rpb25IABIyCgpkb19ub3RoaW5nGAMgASgLMhwudGFza2dhdGUudjEuRG9Ob3RoaW5nQWN0aW9uSAASQAoRY29tcGxldGVfd29ya2Zsb3cYBCABKAsyIy50YXNrZ2F0ZS52MS5Db21wbGV0ZVdvcmtmbG93QWN0aW9uSAASLwoEZmFpbBgFIAEoCzIfLnRhc2tnYXRlLnYxLkZhaWxXb3JrZmxvd0FjdGlvbkgAEjgKDXVua25vd25fZXJyb3IYBiABKAsyHy50YXNrZ2F0ZS52MS5Vbmtub3duRXJyb3JBY3Rpb25IAEIICgZhY3Rpb24iPwoPV29ya2Zsb3dBY3Rpb25zEiwKB2FjdGlvbnMYASADKAsyGy50YXNrZ2F0ZS52MS5Xb3JrZmxvd0FjdGlvbiKRAQoMVGFza0xvZ0VudHJ5Eg4KBmFjdGlvbhgBIAEoCRItCg1hY3Rpb25fcGFyYW1zGAIgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEhUKDXN0YXR1c19iZWZvcmUYAyABKAkSFAoMc3RhdHVzX2FmdGVyGAQgASgJEhUKDXJlc291cmNlX2pzb24YBSABKAkiYgoQUG9sbFRhc2tzUmVxdWVzdBIYChB0YXNrX2RlZmluaXRpb25zGAEgAygJEhwKFHdvcmtmbG93X2RlZmluaXRpb25zGAIgAygJEhYKDm1heF9iYXRjaF9zaXplGAMgASgFIjUKEVBvbGxUYXNrc1Jlc3BvbnNlEiAKBXRhc2tzGAEgAygLMhEudGFza2dhdGUudjEuVGFzayKSAQoUTG9uZ1BvbGxUYXNrc1JlcXVlc3QSGAoQdGFza19kZWZpbml0aW9ucxgBIAMoCRIcChR3b3JrZmxvd19kZWZpbml0aW9ucxgCIAMoCRIWCg5tYXhfYmF0Y2hfc2l6ZRgDIAEoBRIqCgd0aW1lb3V0GAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIjkKFUxvbmdQb2xsVGFza3NSZXNwb25zZRIgCgV0YXNrcxgBIAMoCzIRLnRhc2tnYXRlLnYxLlRhc2siaQoQU3RhcnRUYXNrUmVxdWVzdBIKCgJpZBgBIAEoCRIPCgdleGVjX2lkGAIgASgJEiQKB29uX2xvc3QYAyABKA4yEy50YXNrZ2F0ZS52MS5Pbkxvc3QSEgoKc2Vzc2lvbl9pZBgEIAEoCSI0ChFTdGFydFRhc2tSZXNwb25zZRIfCgR0YXNrGAEgASgLMhEudGFza2dhdGUudjEuVGFzayJ+ChRIZWFydGJlYXRUYXNrUmVxdWVzdBIKCgJpZBgBIAEoCRIPCgdleGVjX2lkGAIgASgJEg8KB21lc3NhZ2UYAyABKAkSJAoHb25fbG9zdBgEIAEoDjITLnRhc2tnYXRlLnYxLk9uTG9zdBISCgpzZXNzaW9uX2lkGAUgASgJIpwCChVIZWFydGJlYXRUYXNrUmVzcG9uc2USKQoJZGlyZWN0aXZlGAEgASgOMhYudGFza2dhdGUudjEuRGlyZWN0aXZlEicKBWNhdXNlGAIgASgOMhgudGFza2dhdGUudjEuRXJyb3JSZWFzb24SNQoRbGVhc2VfZXhwaXJlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjEKDmxlYXNlX2R1cmF0aW9uGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjEKDm5leHRfaGVhcnRiZWF0GAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhIKCnNlc3Npb25faWQYBiABKAkimgEKGVJlcG9ydFRhc2tQcm9ncmVzc1JlcXVlc3QSCgoCaWQYASABKAkSDwoHZXhlY19pZBgCIAEoCRIUCgdjdXJyZW50GAMgASgDSACIAQESEgoFdG90YWwYBCABKANIAYgBARIMCgR1bml0GAUgASgJEhIKCnNlc3Npb25faWQYBiABKAlCCgoIX2N1cnJlbnRCCAoGX3RvdGFsIqcBChpSZXBvcnRUYXNrUHJvZ3Jlc3NSZXNwb25zZRIpCglkaXJlY3RpdmUYASABKA4yFi50YXNrZ2F0ZS52MS5EaXJlY3RpdmUSJwoFY2F1c2UYAiABKA4yGC50YXNrZ2F0ZS52MS5FcnJvclJlYXNvbhI1ChFsZWFzZV9leHBpcmVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi/gEKElN1Y2NlZWRUYXNrUmVxdWVzdBIKCgJpZBgBIAEoCRIPCgdleGVjX2lkGAIgASgJEigKBnJlc3VsdBgDIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZUgAEhUKC3Jlc3VsdF9qc29uGAQgASgJSAASLwoHYWN0aW9ucxgFIAEoCzIcLnRhc2tnYXRlLnYxLldvcmtmbG93QWN0aW9uc0gAEiYKCHdhaXRfZm9yGAYgASgOMhQudGFza2dhdGUudjEuV2FpdEZvchISCgpyZXF1ZXN0X2lkGAcgASgJEhIKCnNlc3Npb25faWQYCCABKAlCCQoHb3V0Y29tZSJdChNTdWNjZWVkVGFza1Jlc3BvbnNlEiUKB3JlY2VpcHQYASABKAsyFC50YXNrZ2F0ZS52MS5SZWNlaXB0Eh8KBHRhc2sYAiABKAsyES50YXNrZ2F0ZS52MS5UYXNrIsgBCg9GYWlsVGFza1JlcXVlc3QSCgoCaWQYASABKAkSDwoHZXhlY19pZBgCIAEoCRInCgVlcnJvchgDIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZUgAEhQKCmVycm9yX2pzb24YBCABKAlIABImCgh3YWl0X2ZvchgFIAEoDjIULnRhc2tnYXRlLnYxLldhaXRGb3ISEgoKcmVxdWVzdF9pZBgGIAEoCRISCgpzZXNzaW9uX2lkGAcgASgJQgkKB2ZhaWx1cmUiWgoQRmFpbFRhc2tSZXNwb25zZRIlCgdyZWNlaXB0GAEgASgLMhQudGFza2dhdGUudjEuUmVjZWlwdBIfCgR0YXNrGAIgASgLMhEudGFza2dhdGUudjEuVGFzayK2AQoRQ3JlYXRlVGFza1JlcXVlc3QSEgoKZGVmaW5pdGlvbhgBIAEoCRIoCgZwYXJhbXMYAiABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWVIABIVCgtwYXJhbXNfanNvbhgDIAEoCUgAEgoKAmlkGAQgASgJEg0KBWxhYmVsGAUgASgJEhQKDGV4ZWN1dGVfdGltZRgGIAEoCRISCgpyZXF1ZXN0X2lkGAcgASgJQgcKBWlucHV0IjUKEkNyZWF0ZVRhc2tSZXNwb25zZRIfCgR0YXNrGAEgASgLMhEudGFza2dhdGUudjEuVGFzayJLCg5HZXRUYXNrUmVxdWVzdBIKCgJpZBgBIAEoCRIYChBpbmNsdWRlX3NldHRpbmdzGAIgASgIEhMKC2luY2x1ZGVfbG9nGAMgASgIInEKD0dldFRhc2tSZXNwb25zZRIfCgR0YXNrGAEgASgLMhEudGFza2dhdGUudjEuVGFzaxIVCg1zZXR0aW5nc19qc29uGAIgASgJEiYKA2xvZxgDIAMoCzIZLnRhc2tnYXRlLnYxLlRhc2tMb2dFbnRyeSIfChFDYW5jZWxUYXNrUmVxdWVzdBIKCgJpZBgBIAEoCSI1ChJDYW5jZWxUYXNrUmVzcG9uc2USHwoEdGFzaxgBIAEoCzIRLnRhc2tnYXRlLnYxLlRhc2siowEKEExpc3RUYXNrc1JlcXVlc3QSGwoTaW5jbHVkZV9kZWZpbml0aW9ucxgBIAMoCRIbChNleGNsdWRlX2RlZmluaXRpb25zGAIgAygJEg4KBnN0YXR1cxgDIAEoCRIPCgdvdXRjb21lGAQgASgJEg0KBWlsaWtlGAUgASgJEiUKBW9yZGVyGAYgASgOMhYudGFza2dhdGUudjEuTGlzdE9yZGVyIjUKEUxpc3RUYXNrc1Jlc3BvbnNlEiAKBXRhc2tzGAEgAygLMhEudGFza2dhdGUudjEuVGFzayK6AQoVQ3JlYXRlV29ya2Zsb3dSZXF1ZXN0EhIKCmRlZmluaXRpb24YASABKAkSKAoGcGFyYW1zGAIgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlSAASFQoLcGFyYW1zX2pzb24YAyABKAlIABIKCgJpZBgEIAEoCRINCgVsYWJlbBgFIAEoCRIUCgxleGVjdXRlX3RpbWUYBiABKAkSEgoKcmVxdWVzdF9pZBgHIAEoCUIHCgVpbnB1dCJBChZDcmVhdGVXb3JrZmxvd1Jlc3BvbnNlEicKCHdvcmtmbG93GAEgASgLMhUudGFza2dhdGUudjEuV29ya2Zsb3ciVwoSR2V0V29ya2Zsb3dSZXF1ZXN0EgoKAmlkGAEgASgJEhoKEmluY2x1ZGVfYWN0aXZpdGllcxgCIAEoCBIZChFpbmNsdWRlX2RlY2lzaW9ucxgDIAEoCCKLAQoTR2V0V29ya2Zsb3dSZXNwb25zZRInCgh3b3JrZmxvdxgBIAEoCzIVLnRhc2tnYXRlLnYxLldvcmtmbG93EiUKCmFjdGl2aXRpZXMYAiADKAsyES50YXNrZ2F0ZS52MS5UYXNrEiQKCWRlY2lzaW9ucxgDIAMoCzIRLnRhc2tnYXRlLnYxLlRhc2siIwoVQ2FuY2VsV29ya2Zsb3dSZXF1ZXN0EgoKAmlkGAEgASgJIkEKFkNhbmNlbFdvcmtmbG93UmVzcG9uc2USJwoId29ya2Zsb3cYASABKAsyFS50YXNrZ2F0ZS52MS5Xb3JrZmxvdyJtChRMaXN0V29ya2Zsb3dzUmVxdWVzdBIOCgZzdGF0dXMYASABKAkSDwoHb3V0Y29tZRgCIAEoCRINCgVpbGlrZRgDIAEoCRIlCgVvcmRlchgEIAEoDjIWLnRhc2tnYXRlLnYxLkxpc3RPcmRlciJBChVMaXN0V29ya2Zsb3dzUmVzcG9uc2USKAoJd29ya2Zsb3dzGAEgAygLMhUudGFza2dhdGUudjEuV29ya2Zsb3ciKgoLVGFza0F0dGVtcHQSCgoCaWQYASABKAkSDwoHZXhlY19pZBgCIAEoCSK/AQoNV29ya1N1YnNjcmliZRIYChB0YXNrX2RlZmluaXRpb25zGAEgAygJEhwKFHdvcmtmbG93X2RlZmluaXRpb25zGAIgAygJEhoKDW1heF9pbl9mbGlnaHQYAyABKAVIAIgBARIOCgZ3b3JrZXIYBCABKAkSJAoHb25fbG9zdBgFIAEoDjITLnRhc2tnYXRlLnYxLk9uTG9zdBISCgpzZXNzaW9uX2lkGAYgASgJQhAKDl9tYXhfaW5fZmxpZ2h0IigKCVdvcmtTdGFydBIKCgJpZBgBIAEoCRIPCgdleGVjX2lkGAIgASgJIjgKDVdvcmtIZWFydGJlYXQSJwoFdGFza3MYASADKAsyGC50YXNrZ2F0ZS52MS5UYXNrQXR0ZW1wdCJ5CgxXb3JrUHJvZ3Jlc3MSCgoCaWQYASABKAkSDwoHZXhlY19pZBgCIAEoCRIUCgdjdXJyZW50GAMgASgDSACIAQESEgoFdG90YWwYBCABKANIAYgBARIMCgR1bml0GAUgASgJQgoKCF9jdXJyZW50QggKBl90b3RhbCKnAQoLV29ya1N1Y2NlZWQSCgoCaWQYASABKAkSDwoHZXhlY19pZBgCIAEoCRIoCgZyZXN1bHQYAyABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWVIABIVCgtyZXN1bHRfanNvbhgEIAEoCUgAEi8KB2FjdGlvbnMYBSABKAsyHC50YXNrZ2F0ZS52MS5Xb3JrZmxvd0FjdGlvbnNIAEIJCgdvdXRjb21lInEKCFdvcmtGYWlsEgoKAmlkGAEgASgJEg8KB2V4ZWNfaWQYAiABKAkSJwoFZXJyb3IYAyABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWVIABIUCgplcnJvcl9qc29uGAQgASgJSABCCQoHZmFpbHVyZSIqCgtXb3JrUmVsZWFzZRIKCgJpZBgBIAEoCRIPCgdleGVjX2lkGAIgASgJIm4KB1dvcmtBY2sSCgoCaWQYASABKAkSDwoHZXhlY19pZBgCIAEoCRIfCgR0YXNrGAMgASgLMhEudGFza2dhdGUudjEuVGFzaxIlCgdyZWNlaXB0GAQgASgLMhQudGFza2dhdGUudjEuUmVjZWlwdCKTAwoLV29ya1JlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRIvCglzdWJzY3JpYmUYAiABKAsyGi50YXNrZ2F0ZS52MS5Xb3JrU3Vic2NyaWJlSAASJwoFc3RhcnQYAyABKAsyFi50YXNrZ2F0ZS52MS5Xb3JrU3RhcnRIABIvCgloZWFydGJlYXQYBCABKAsyGi50YXNrZ2F0ZS52MS5Xb3JrSGVhcnRiZWF0SAASLQoIcHJvZ3Jlc3MYBSABKAsyGS50YXNrZ2F0ZS52MS5Xb3JrUHJvZ3Jlc3NIABIrCgdzdWNjZWVkGAYgASgLMhgudGFza2dhdGUudjEuV29ya1N1Y2NlZWRIABIlCgRmYWlsGAcgASgLMhUudGFza2dhdGUudjEuV29ya0ZhaWxIABIrCgdyZWxlYXNlGAggASgLMhgudGFza2dhdGUudjEuV29ya1JlbGVhc2VIABIsCgprZWVwX2FsaXZlGAkgASgLMhYudGFza2dhdGUudjEuS2VlcEFsaXZlSABCBwoFZnJhbWUiogIKDFdvcmtSZXNwb25zZRISCgpyZXF1ZXN0X2lkGAEgASgJEiMKBXJlYWR5GAIgASgLMhIudGFza2dhdGUudjEuUmVhZHlIABIhCgR0YXNrGAMgASgLMhEudGFza2dhdGUudjEuVGFza0gAEiMKA2FjaxgEIAEoCzIULnRhc2tnYXRlLnYxLldvcmtBY2tIABInCgdmYWlsdXJlGAUgASgLMhQudGFza2dhdGUudjEuRmFpbHVyZUgAEjEKCWRpcmVjdGl2ZRgGIAEoCzIcLnRhc2tnYXRlLnYxLkRpcmVjdGl2ZU5vdGljZUgAEiwKCmtlZXBfYWxpdmUYByABKAsyFi50YXNrZ2F0ZS52MS5LZWVwQWxpdmVIAEIHCgVmcmFtZSqpAQoJTGlzdE9yZGVyEhoKFkxJU1RfT1JERVJfVU5TUEVDSUZJRUQQABIeChpMSVNUX09SREVSX0NSRUFURV9USU1FX0FTQxABEh8KG0xJU1RfT1JERVJfQ1JFQVRFX1RJTUVfREVTQxACEh4KGkxJU1RfT1JERVJfVVBEQVRFX1RJTUVfQVNDEAMSHwobTElTVF9PUkRFUl9VUERBVEVfVElNRV9ERVNDEAQyygoKD0V4ZWN1dG9yU2VydmljZRJKCglQb2xsVGFza3MSHS50YXNrZ2F0ZS52MS5Qb2xsVGFza3NSZXF1ZXN0Gh4udGFza2dhdGUudjEuUG9sbFRhc2tzUmVzcG9uc2USVgoNTG9uZ1BvbGxUYXNrcxIhLnRhc2tnYXRlLnYxLkxvbmdQb2xsVGFza3NSZXF1ZXN0GiIudGFza2dhdGUudjEuTG9uZ1BvbGxUYXNrc1Jlc3BvbnNlEkoKCVN0YXJ0VGFzaxIdLnRhc2tnYXRlLnYxLlN0YXJ0VGFza1JlcXVlc3QaHi50YXNrZ2F0ZS52MS5TdGFydFRhc2tSZXNwb25zZRJbCg1IZWFydGJlYXRUYXNrEiEudGFza2dhdGUudjEuSGVhcnRiZWF0VGFza1JlcXVlc3QaIi50YXNrZ2F0ZS52MS5IZWFydGJlYXRUYXNrUmVzcG9uc2UiA5ACAhJqChJSZXBvcnRUYXNrUHJvZ3Jlc3MSJi50YXNrZ2F0ZS52MS5SZXBvcnRUYXNrUHJvZ3Jlc3NSZXF1ZXN0GicudGFza2dhdGUudjEuUmVwb3J0VGFza1Byb2dyZXNzUmVzcG9uc2UiA5ACAhJQCgtTdWNjZWVkVGFzaxIfLnRhc2tnYXRlLnYxLlN1Y2NlZWRUYXNrUmVxdWVzdBogLnRhc2tnYXRlLnYxLlN1Y2NlZWRUYXNrUmVzcG9uc2USRwoIRmFpbFRhc2sSHC50YXNrZ2F0ZS52MS5GYWlsVGFza1JlcXVlc3QaHS50YXNrZ2F0ZS52MS5GYWlsVGFza1Jlc3BvbnNlEj8KBFdvcmsSGC50YXNrZ2F0ZS52MS5Xb3JrUmVxdWVzdBoZLnRhc2tnYXRlLnYxLldvcmtSZXNwb25zZSgBMAESTQoKQ3JlYXRlVGFzaxIeLnRhc2tnYXRlLnYxLkNyZWF0ZVRhc2tSZXF1ZXN0Gh8udGFza2dhdGUudjEuQ3JlYXRlVGFza1Jlc3BvbnNlEkkKB0dldFRhc2sSGy50YXNrZ2F0ZS52MS5HZXRUYXNrUmVxdWVzdBocLnRhc2tnYXRlLnYxLkdldFRhc2tSZXNwb25zZSIDkAIBEk0KCkNhbmNlbFRhc2sSHi50YXNrZ2F0ZS52MS5DYW5jZWxUYXNrUmVxdWVzdBofLnRhc2tnYXRlLnYxLkNhbmNlbFRhc2tSZXNwb25zZRJPCglMaXN0VGFza3MSHS50YXNrZ2F0ZS52MS5MaXN0VGFza3NSZXF1ZXN0Gh4udGFza2dhdGUudjEuTGlzdFRhc2tzUmVzcG9uc2UiA5ACARJZCg5DcmVhdGVXb3JrZmxvdxIiLnRhc2tnYXRlLnYxLkNyZWF0ZVdvcmtmbG93UmVxdWVzdBojLnRhc2tnYXRlLnYxLkNyZWF0ZVdvcmtmbG93UmVzcG9uc2USVQoLR2V0V29ya2Zsb3cSHy50YXNrZ2F0ZS52MS5HZXRXb3JrZmxvd1JlcXVlc3QaIC50YXNrZ2F0ZS52MS5HZXRXb3JrZmxvd1Jlc3BvbnNlIgOQAgESWQoOQ2FuY2VsV29ya2Zsb3cSIi50YXNrZ2F0ZS52MS5DYW5jZWxXb3JrZmxvd1JlcXVlc3QaIy50YXNrZ2F0ZS52MS5DYW5jZWxXb3JrZmxvd1Jlc3BvbnNlElsKDUxpc3RXb3JrZmxvd3MSIS50YXNrZ2F0ZS52MS5MaXN0V29ya2Zsb3dzUmVxdWVzdBoiLnRhc2tnYXRlLnYxLkxpc3RXb3JrZmxvd3NSZXNwb25zZSIDkAIBQhpQAVoWdGFza2dhdGUvdjE7dGFza2dhdGV2MWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_taskgate_v1_error_reason, file_taskgate_v1_receipt, file_taskgate_v1_session]);
+  fileDesc("Chp0YXNrZ2F0ZS92MS9leGVjdXRvci5wcm90bxILdGFza2dhdGUudjEidwoIRGVjaXNpb24SEwoLd29ya2Zsb3dfaWQYASABKAkSGwoTd29ya2Zsb3dfZGVmaW5pdGlvbhgCIAEoCRINCgVldmVudBgDIAEoCRIPCgd0YXNrX2lkGAQgASgJEhkKEWNoaWxkX3dvcmtmbG93X2lkGAUgASgJIrADCgRUYXNrEgoKAmlkGAEgASgJEg8KB2V4ZWNfaWQYAiABKAkSEgoKZGVmaW5pdGlvbhgDIAEoCRIOCgZzdGF0dXMYBCABKAkSDwoHb3V0Y29tZRgFIAEoCRIuCg5vdXRjb21lX3JlYXNvbhgGIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRINCgVsYWJlbBgHIAEoCRIUCgxleGVjdXRlX3RpbWUYCCABKAkSJgoGcGFyYW1zGAkgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEiYKBnJlc3VsdBgKIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIlCgVlcnJvchgLIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIVCg1yZXNvdXJjZV9qc29uGAwgASgJEhMKC3JldHJ5X2NvdW50GA0gASgFEjUKEWxlYXNlX2V4cGlyZV90aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBInCghkZWNpc2lvbhgPIAEoCzIVLnRhc2tnYXRlLnYxLkRlY2lzaW9uIq4CCghXb3JrZmxvdxIKCgJpZBgBIAEoCRISCgpkZWZpbml0aW9uGAIgASgJEg4KBnN0YXR1cxgDIAEoCRIPCgdvdXRjb21lGAQgASgJEi4KDm91dGNvbWVfcmVhc29uGAUgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEg0KBWxhYmVsGAYgASgJEhQKDGV4ZWN1dGVfdGltZRgHIAEoCRImCgZwYXJhbXMYCCABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSJgoGcmVzdWx0GAkgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEiUKBWVycm9yGAogASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEhUKDXJlc291cmNlX2pzb24YCyABKAkigQEKElNjaGVkdWxlVGFza0FjdGlvbhISCgpkZWZpbml0aW9uGAEgASgJEg0KBWxhYmVsGAIgASgJEigKBnBhcmFtcxgDIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZUgAEhUKC3BhcmFtc19qc29uGAQgASgJSABCBwoFaW5wdXQihQEKFlNjaGVkdWxlV29ya2Zsb3dBY3Rpb24SEgoKZGVmaW5pdGlvbhgBIAEoCRINCgVsYWJlbBgCIAEoCRIoCgZwYXJhbXMYAyABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWVIABIVCgtwYXJhbXNfanNvbhgEIAEoCUgAQgcKBWlucHV0IhEKD0RvTm90aGluZ0FjdGlvbiJkChZDb21wbGV0ZVdvcmtmbG93QWN0aW9uEigKBnJlc3VsdBgBIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZUgAEhUKC3Jlc3VsdF9qc29uGAIgASgJSABCCQoHb3V0Y29tZSJdChJGYWlsV29ya2Zsb3dBY3Rpb24SJwoFZXJyb3IYASABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWVIABIUCgplcnJvcl9qc29uGAIgASgJSABCCAoGcmVhc29uIhQKElVua25vd25FcnJvckFjdGlvbiKAAwoOV29ya2Zsb3dBY3Rpb24SOAoNc2NoZWR1bGVfdGFzaxgBIAEoCzIfLnRhc2tnYXRlLnYxLlNjaGVkdWxlVGFza0FjdGlvbkgAEkAKEXNjaGVkdWxlX3dvcmtmbG93GAIgASgLMiMudGFza2dhdGUudjEuU2NoZWR1bGVXb3JrZmxvd0FjdGlvbkgAEjIKCmRvX25vdGhpbmcYAyABKAsyHC50YXNrZ2F0ZS52MS5Eb05vdGhpbmdBY3Rpb25IABJAChFjb21wbGV0ZV93b3JrZmxvdxgEIAEoCzIjLnRhc2tnYXRlLnYxLkNvbXBsZXRlV29ya2Zsb3dBY3Rpb25IABI4Cg1mYWlsX3dvcmtmbG93GAUgASgLMh8udGFza2dhdGUudjEuRmFpbFdvcmtmbG93QWN0aW9uSAASOAoNdW5rbm93bl9lcnJvchgGIAEoCzIfLnRhc2tnYXRlLnYxLlVua25vd25FcnJvckFjdGlvbkgAQggKBmFjdGlvbiI/Cg9Xb3JrZmxvd0FjdGlvbnMSLAoHYWN0aW9ucxgBIAMoCzIbLnRhc2tnYXRlLnYxLldvcmtmbG93QWN0aW9uImQKCEFjdGl2aXR5EiEKBHRhc2sYASABKAsyES50YXNrZ2F0ZS52MS5UYXNrSAASKQoId29ya2Zsb3cYAiABKAsyFS50YXNrZ2F0ZS52MS5Xb3JrZmxvd0gAQgoKCGFjdGl2aXR5IpEBCgxUYXNrTG9nRW50cnkSDgoGYWN0aW9uGAEgASgJEi0KDWFjdGlvbl9wYXJhbXMYAiABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSFQoNc3RhdHVzX2JlZm9yZRgDIAEoCRIUCgxzdGF0dXNfYWZ0ZXIYBCABKAkSFQoNcmVzb3VyY2VfanNvbhgFIAEoCSJiChBQb2xsVGFza3NSZXF1ZXN0EhgKEHRhc2tfZGVmaW5pdGlvbnMYASADKAkSHAoUd29ya2Zsb3dfZGVmaW5pdGlvbnMYAiADKAkSFgoObWF4X2JhdGNoX3NpemUYAyABKAUiNQoRUG9sbFRhc2tzUmVzcG9uc2USIAoFdGFza3MYASADKAsyES50YXNrZ2F0ZS52MS5UYXNrIpIBChRMb25nUG9sbFRhc2tzUmVxdWVzdBIYChB0YXNrX2RlZmluaXRpb25zGAEgAygJEhwKFHdvcmtmbG93X2RlZmluaXRpb25zGAIgAygJEhYKDm1heF9iYXRjaF9zaXplGAMgASgFEioKB3RpbWVvdXQYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iOQoVTG9uZ1BvbGxUYXNrc1Jlc3BvbnNlEiAKBXRhc2tzGAEgAygLMhEudGFza2dhdGUudjEuVGFzayJpChBTdGFydFRhc2tSZXF1ZXN0EgoKAmlkGAEgASgJEg8KB2V4ZWNfaWQYAiABKAkSJAoHb25fbG9zdBgDIAEoDjITLnRhc2tnYXRlLnYxLk9uTG9zdBISCgpzZXNzaW9uX2lkGAQgASgJIjQKEVN0YXJ0VGFza1Jlc3BvbnNlEh8KBHRhc2sYASABKAsyES50YXNrZ2F0ZS52MS5UYXNrIn4KFEhlYXJ0YmVhdFRhc2tSZXF1ZXN0EgoKAmlkGAEgASgJEg8KB2V4ZWNfaWQYAiABKAkSDwoHbWVzc2FnZRgDIAEoCRIkCgdvbl9sb3N0GAQgASgOMhMudGFza2dhdGUudjEuT25Mb3N0EhIKCnNlc3Npb25faWQYBSABKAkinAIKFUhlYXJ0YmVhdFRhc2tSZXNwb25zZRIpCglkaXJlY3RpdmUYASABKA4yFi50YXNrZ2F0ZS52MS5EaXJlY3RpdmUSJwoFY2F1c2UYAiABKA4yGC50YXNrZ2F0ZS52MS5FcnJvclJlYXNvbhI1ChFsZWFzZV9leHBpcmVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMQoObGVhc2VfZHVyYXRpb24YBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMQoObmV4dF9oZWFydGJlYXQYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEgoKc2Vzc2lvbl9pZBgGIAEoCSKaAQoZUmVwb3J0VGFza1Byb2dyZXNzUmVxdWVzdBIKCgJpZBgBIAEoCRIPCgdleGVjX2lkGAIgASgJEhQKB2N1cnJlbnQYAyABKANIAIgBARISCgV0b3RhbBgEIAEoA0gBiAEBEgwKBHVuaXQYBSABKAkSEgoKc2Vzc2lvbl9pZBgGIAEoCUIKCghfY3VycmVudEIICgZfdG90YWwipwEKGlJlcG9ydFRhc2tQcm9ncmVzc1Jlc3BvbnNlEikKCWRpcmVjdGl2ZRgBIAEoDjIWLnRhc2tnYXRlLnYxLkRpcmVjdGl2ZRInCgVjYXVzZRgCIAEoDjIYLnRhc2tnYXRlLnYxLkVycm9yUmVhc29uEjUKEWxlYXNlX2V4cGlyZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCL+AQoSU3VjY2VlZFRhc2tSZXF1ZXN0EgoKAmlkGAEgASgJEg8KB2V4ZWNfaWQYAiABKAkSKAoGcmVzdWx0GAMgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlSAASFQoLcmVzdWx0X2pzb24YBCABKAlIABIvCgdhY3Rpb25zGAUgASgLMhwudGFza2dhdGUudjEuV29ya2Zsb3dBY3Rpb25zSAASJgoId2FpdF9mb3IYBiABKA4yFC50YXNrZ2F0ZS52MS5XYWl0Rm9yEhIKCnJlcXVlc3RfaWQYByABKAkSEgoKc2Vzc2lvbl9pZBgIIAEoCUIJCgdvdXRjb21lIl0KE1N1Y2NlZWRUYXNrUmVzcG9uc2USJQoHcmVjZWlwdBgBIAEoCzIULnRhc2tnYXRlLnYxLlJlY2VpcHQSHwoEdGFzaxgCIAEoCzIRLnRhc2tnYXRlLnYxLlRhc2sixwEKD0ZhaWxUYXNrUmVxdWVzdBIKCgJpZBgBIAEoCRIPCgdleGVjX2lkGAIgASgJEicKBWVycm9yGAMgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlSAASFAoKZXJyb3JfanNvbhgEIAEoCUgAEiYKCHdhaXRfZm9yGAUgASgOMhQudGFza2dhdGUudjEuV2FpdEZvchISCgpyZXF1ZXN0X2lkGAYgASgJEhIKCnNlc3Npb25faWQYByABKAlCCAoGcmVhc29uIloKEEZhaWxUYXNrUmVzcG9uc2USJQoHcmVjZWlwdBgBIAEoCzIULnRhc2tnYXRlLnYxLlJlY2VpcHQSHwoEdGFzaxgCIAEoCzIRLnRhc2tnYXRlLnYxLlRhc2sitgEKEUNyZWF0ZVRhc2tSZXF1ZXN0EhIKCmRlZmluaXRpb24YASABKAkSKAoGcGFyYW1zGAIgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlSAASFQoLcGFyYW1zX2pzb24YAyABKAlIABIKCgJpZBgEIAEoCRINCgVsYWJlbBgFIAEoCRIUCgxleGVjdXRlX3RpbWUYBiABKAkSEgoKcmVxdWVzdF9pZBgHIAEoCUIHCgVpbnB1dCI1ChJDcmVhdGVUYXNrUmVzcG9uc2USHwoEdGFzaxgBIAEoCzIRLnRhc2tnYXRlLnYxLlRhc2siSwoOR2V0VGFza1JlcXVlc3QSCgoCaWQYASABKAkSGAoQaW5jbHVkZV9zZXR0aW5ncxgCIAEoCBITCgtpbmNsdWRlX2xvZxgDIAEoCCJxCg9HZXRUYXNrUmVzcG9uc2USHwoEdGFzaxgBIAEoCzIRLnRhc2tnYXRlLnYxLlRhc2sSFQoNc2V0dGluZ3NfanNvbhgCIAEoCRImCgNsb2cYAyADKAsyGS50YXNrZ2F0ZS52MS5UYXNrTG9nRW50cnkiHwoRQ2FuY2VsVGFza1JlcXVlc3QSCgoCaWQYASABKAkiNQoSQ2FuY2VsVGFza1Jlc3BvbnNlEh8KBHRhc2sYASABKAsyES50YXNrZ2F0ZS52MS5UYXNrIqMBChBMaXN0VGFza3NSZXF1ZXN0EhsKE2luY2x1ZGVfZGVmaW5pdGlvbnMYASADKAkSGwoTZXhjbHVkZV9kZWZpbml0aW9ucxgCIAMoCRIOCgZzdGF0dXMYAyABKAkSDwoHb3V0Y29tZRgEIAEoCRINCgVpbGlrZRgFIAEoCRIlCgVvcmRlchgGIAEoDjIWLnRhc2tnYXRlLnYxLkxpc3RPcmRlciI1ChFMaXN0VGFza3NSZXNwb25zZRIgCgV0YXNrcxgBIAMoCzIRLnRhc2tnYXRlLnYxLlRhc2siugEKFUNyZWF0ZVdvcmtmbG93UmVxdWVzdBISCgpkZWZpbml0aW9uGAEgASgJEigKBnBhcmFtcxgCIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZUgAEhUKC3BhcmFtc19qc29uGAMgASgJSAASCgoCaWQYBCABKAkSDQoFbGFiZWwYBSABKAkSFAoMZXhlY3V0ZV90aW1lGAYgASgJEhIKCnJlcXVlc3RfaWQYByABKAlCBwoFaW5wdXQiQQoWQ3JlYXRlV29ya2Zsb3dSZXNwb25zZRInCgh3b3JrZmxvdxgBIAEoCzIVLnRhc2tnYXRlLnYxLldvcmtmbG93IlcKEkdldFdvcmtmbG93UmVxdWVzdBIKCgJpZBgBIAEoCRIaChJpbmNsdWRlX2FjdGl2aXRpZXMYAiABKAgSGQoRaW5jbHVkZV9kZWNpc2lvbnMYAyABKAgijwEKE0dldFdvcmtmbG93UmVzcG9uc2USJwoId29ya2Zsb3cYASABKAsyFS50YXNrZ2F0ZS52MS5Xb3JrZmxvdxIpCgphY3Rpdml0aWVzGAIgAygLMhUudGFza2dhdGUudjEuQWN0aXZpdHkSJAoJZGVjaXNpb25zGAMgAygLMhEudGFza2dhdGUudjEuVGFzayIjChVDYW5jZWxXb3JrZmxvd1JlcXVlc3QSCgoCaWQYASABKAkiQQoWQ2FuY2VsV29ya2Zsb3dSZXNwb25zZRInCgh3b3JrZmxvdxgBIAEoCzIVLnRhc2tnYXRlLnYxLldvcmtmbG93Im0KFExpc3RXb3JrZmxvd3NSZXF1ZXN0Eg4KBnN0YXR1cxgBIAEoCRIPCgdvdXRjb21lGAIgASgJEg0KBWlsaWtlGAMgASgJEiUKBW9yZGVyGAQgASgOMhYudGFza2dhdGUudjEuTGlzdE9yZGVyIkEKFUxpc3RXb3JrZmxvd3NSZXNwb25zZRIoCgl3b3JrZmxvd3MYASADKAsyFS50YXNrZ2F0ZS52MS5Xb3JrZmxvdyIqCgtUYXNrQXR0ZW1wdBIKCgJpZBgBIAEoCRIPCgdleGVjX2lkGAIgASgJIr8BCg1Xb3JrU3Vic2NyaWJlEhgKEHRhc2tfZGVmaW5pdGlvbnMYASADKAkSHAoUd29ya2Zsb3dfZGVmaW5pdGlvbnMYAiADKAkSGgoNbWF4X2luX2ZsaWdodBgDIAEoBUgAiAEBEg4KBndvcmtlchgEIAEoCRIkCgdvbl9sb3N0GAUgASgOMhMudGFza2dhdGUudjEuT25Mb3N0EhIKCnNlc3Npb25faWQYBiABKAlCEAoOX21heF9pbl9mbGlnaHQiKAoJV29ya1N0YXJ0EgoKAmlkGAEgASgJEg8KB2V4ZWNfaWQYAiABKAkiOAoNV29ya0hlYXJ0YmVhdBInCgV0YXNrcxgBIAMoCzIYLnRhc2tnYXRlLnYxLlRhc2tBdHRlbXB0InkKDFdvcmtQcm9ncmVzcxIKCgJpZBgBIAEoCRIPCgdleGVjX2lkGAIgASgJEhQKB2N1cnJlbnQYAyABKANIAIgBARISCgV0b3RhbBgEIAEoA0gBiAEBEgwKBHVuaXQYBSABKAlCCgoIX2N1cnJlbnRCCAoGX3RvdGFsIqcBCgtXb3JrU3VjY2VlZBIKCgJpZBgBIAEoCRIPCgdleGVjX2lkGAIgASgJEigKBnJlc3VsdBgDIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZUgAEhUKC3Jlc3VsdF9qc29uGAQgASgJSAASLwoHYWN0aW9ucxgFIAEoCzIcLnRhc2tnYXRlLnYxLldvcmtmbG93QWN0aW9uc0gAQgkKB291dGNvbWUicAoIV29ya0ZhaWwSCgoCaWQYASABKAkSDwoHZXhlY19pZBgCIAEoCRInCgVlcnJvchgDIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZUgAEhQKCmVycm9yX2pzb24YBCABKAlIAEIICgZyZWFzb24iKgoLV29ya1JlbGVhc2USCgoCaWQYASABKAkSDwoHZXhlY19pZBgCIAEoCSJuCgdXb3JrQWNrEgoKAmlkGAEgASgJEg8KB2V4ZWNfaWQYAiABKAkSHwoEdGFzaxgDIAEoCzIRLnRhc2tnYXRlLnYxLlRhc2sSJQoHcmVjZWlwdBgEIAEoCzIULnRhc2tnYXRlLnYxLlJlY2VpcHQikwMKC1dvcmtSZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSLwoJc3Vic2NyaWJlGAIgASgLMhoudGFza2dhdGUudjEuV29ya1N1YnNjcmliZUgAEicKBXN0YXJ0GAMgASgLMhYudGFza2dhdGUudjEuV29ya1N0YXJ0SAASLwoJaGVhcnRiZWF0GAQgASgLMhoudGFza2dhdGUudjEuV29ya0hlYXJ0YmVhdEgAEi0KCHByb2dyZXNzGAUgASgLMhkudGFza2dhdGUudjEuV29ya1Byb2dyZXNzSAASKwoHc3VjY2VlZBgGIAEoCzIYLnRhc2tnYXRlLnYxLldvcmtTdWNjZWVkSAASJQoEZmFpbBgHIAEoCzIVLnRhc2tnYXRlLnYxLldvcmtGYWlsSAASKwoHcmVsZWFzZRgIIAEoCzIYLnRhc2tnYXRlLnYxLldvcmtSZWxlYXNlSAASLAoKa2VlcF9hbGl2ZRgJIAEoCzIWLnRhc2tnYXRlLnYxLktlZXBBbGl2ZUgAQgcKBWZyYW1lIqICCgxXb3JrUmVzcG9uc2USEgoKcmVxdWVzdF9pZBgBIAEoCRIjCgVyZWFkeRgCIAEoCzISLnRhc2tnYXRlLnYxLlJlYWR5SAASIQoEdGFzaxgDIAEoCzIRLnRhc2tnYXRlLnYxLlRhc2tIABIjCgNhY2sYBCABKAsyFC50YXNrZ2F0ZS52MS5Xb3JrQWNrSAASJwoHZmFpbHVyZRgFIAEoCzIULnRhc2tnYXRlLnYxLkZhaWx1cmVIABIxCglkaXJlY3RpdmUYBiABKAsyHC50YXNrZ2F0ZS52MS5EaXJlY3RpdmVOb3RpY2VIABIsCgprZWVwX2FsaXZlGAcgASgLMhYudGFza2dhdGUudjEuS2VlcEFsaXZlSABCBwoFZnJhbWUqqQEKCUxpc3RPcmRlchIaChZMSVNUX09SREVSX1VOU1BFQ0lGSUVEEAASHgoaTElTVF9PUkRFUl9DUkVBVEVfVElNRV9BU0MQARIfChtMSVNUX09SREVSX0NSRUFURV9USU1FX0RFU0MQAhIeChpMSVNUX09SREVSX1VQREFURV9USU1FX0FTQxADEh8KG0xJU1RfT1JERVJfVVBEQVRFX1RJTUVfREVTQxAEMsoKCg9FeGVjdXRvclNlcnZpY2USSgoJUG9sbFRhc2tzEh0udGFza2dhdGUudjEuUG9sbFRhc2tzUmVxdWVzdBoeLnRhc2tnYXRlLnYxLlBvbGxUYXNrc1Jlc3BvbnNlElYKDUxvbmdQb2xsVGFza3MSIS50YXNrZ2F0ZS52MS5Mb25nUG9sbFRhc2tzUmVxdWVzdBoiLnRhc2tnYXRlLnYxLkxvbmdQb2xsVGFza3NSZXNwb25zZRJKCglTdGFydFRhc2sSHS50YXNrZ2F0ZS52MS5TdGFydFRhc2tSZXF1ZXN0Gh4udGFza2dhdGUudjEuU3RhcnRUYXNrUmVzcG9uc2USWwoNSGVhcnRiZWF0VGFzaxIhLnRhc2tnYXRlLnYxLkhlYXJ0YmVhdFRhc2tSZXF1ZXN0GiIudGFza2dhdGUudjEuSGVhcnRiZWF0VGFza1Jlc3BvbnNlIgOQAgISagoSUmVwb3J0VGFza1Byb2dyZXNzEiYudGFza2dhdGUudjEuUmVwb3J0VGFza1Byb2dyZXNzUmVxdWVzdBonLnRhc2tnYXRlLnYxLlJlcG9ydFRhc2tQcm9ncmVzc1Jlc3BvbnNlIgOQAgISUAoLU3VjY2VlZFRhc2sSHy50YXNrZ2F0ZS52MS5TdWNjZWVkVGFza1JlcXVlc3QaIC50YXNrZ2F0ZS52MS5TdWNjZWVkVGFza1Jlc3BvbnNlEkcKCEZhaWxUYXNrEhwudGFza2dhdGUudjEuRmFpbFRhc2tSZXF1ZXN0Gh0udGFza2dhdGUudjEuRmFpbFRhc2tSZXNwb25zZRI/CgRXb3JrEhgudGFza2dhdGUudjEuV29ya1JlcXVlc3QaGS50YXNrZ2F0ZS52MS5Xb3JrUmVzcG9uc2UoATABEk0KCkNyZWF0ZVRhc2sSHi50YXNrZ2F0ZS52MS5DcmVhdGVUYXNrUmVxdWVzdBofLnRhc2tnYXRlLnYxLkNyZWF0ZVRhc2tSZXNwb25zZRJJCgdHZXRUYXNrEhsudGFza2dhdGUudjEuR2V0VGFza1JlcXVlc3QaHC50YXNrZ2F0ZS52MS5HZXRUYXNrUmVzcG9uc2UiA5ACARJNCgpDYW5jZWxUYXNrEh4udGFza2dhdGUudjEuQ2FuY2VsVGFza1JlcXVlc3QaHy50YXNrZ2F0ZS52MS5DYW5jZWxUYXNrUmVzcG9uc2USTwoJTGlzdFRhc2tzEh0udGFza2dhdGUudjEuTGlzdFRhc2tzUmVxdWVzdBoeLnRhc2tnYXRlLnYxLkxpc3RUYXNrc1Jlc3BvbnNlIgOQAgESWQoOQ3JlYXRlV29ya2Zsb3cSIi50YXNrZ2F0ZS52MS5DcmVhdGVXb3JrZmxvd1JlcXVlc3QaIy50YXNrZ2F0ZS52MS5DcmVhdGVXb3JrZmxvd1Jlc3BvbnNlElUKC0dldFdvcmtmbG93Eh8udGFza2dhdGUudjEuR2V0V29ya2Zsb3dSZXF1ZXN0GiAudGFza2dhdGUudjEuR2V0V29ya2Zsb3dSZXNwb25zZSIDkAIBElkKDkNhbmNlbFdvcmtmbG93EiIudGFza2dhdGUudjEuQ2FuY2VsV29ya2Zsb3dSZXF1ZXN0GiMudGFza2dhdGUudjEuQ2FuY2VsV29ya2Zsb3dSZXNwb25zZRJbCg1MaXN0V29ya2Zsb3dzEiEudGFza2dhdGUudjEuTGlzdFdvcmtmbG93c1JlcXVlc3QaIi50YXNrZ2F0ZS52MS5MaXN0V29ya2Zsb3dzUmVzcG9uc2UiA5ACAUI2Cgt0YXNrZ2F0ZS52MUINRXhlY3V0b3JQcm90b1ABWhZ0YXNrZ2F0ZS92MTt0YXNrZ2F0ZXYxYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_taskgate_v1_error_reason, file_taskgate_v1_receipt, file_taskgate_v1_session]);
 
 /**
  * Decision is what a decision task asks: a workflow has come to a point where
@@ -450,9 +450,9 @@ export type FailWorkflowAction = Message<"taskgate.v1.FailWorkflowAction"> & {
   /**
    * Why. Unset: no reason.
    *
-   * @generated from oneof taskgate.v1.FailWorkflowAction.failure
+   * @generated from oneof taskgate.v1.FailWorkflowAction.reason
    */
-  failure: {
+  reason: {
     /**
      * Any JSON value.
      *
@@ -540,10 +540,10 @@ export type WorkflowAction = Message<"taskgate.v1.WorkflowAction"> & {
     /**
      * End the workflow as failed.
      *
-     * @generated from field: taskgate.v1.FailWorkflowAction fail = 5;
+     * @generated from field: taskgate.v1.FailWorkflowAction fail_workflow = 5;
      */
     value: FailWorkflowAction;
-    case: "fail";
+    case: "failWorkflow";
   } | {
     /**
      * End the workflow because its decider broke.
@@ -582,6 +582,43 @@ export type WorkflowActions = Message<"taskgate.v1.WorkflowActions"> & {
  */
 export const WorkflowActionsSchema: GenMessage<WorkflowActions> = /*@__PURE__*/
   messageDesc(file_taskgate_v1_executor, 10);
+
+/**
+ * Activity is a task or a workflow that a workflow has begun.
+ *
+ * @generated from message taskgate.v1.Activity
+ */
+export type Activity = Message<"taskgate.v1.Activity"> & {
+  /**
+   * Which of the two.
+   *
+   * @generated from oneof taskgate.v1.Activity.activity
+   */
+  activity: {
+    /**
+     * A task.
+     *
+     * @generated from field: taskgate.v1.Task task = 1;
+     */
+    value: Task;
+    case: "task";
+  } | {
+    /**
+     * A workflow inside the workflow.
+     *
+     * @generated from field: taskgate.v1.Workflow workflow = 2;
+     */
+    value: Workflow;
+    case: "workflow";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message taskgate.v1.Activity.
+ * Use `create(ActivitySchema)` to create a new message.
+ */
+export const ActivitySchema: GenMessage<Activity> = /*@__PURE__*/
+  messageDesc(file_taskgate_v1_executor, 11);
 
 /**
  * TaskLogEntry is one entry of the log that Aidbox keeps of a task.
@@ -630,7 +667,7 @@ export type TaskLogEntry = Message<"taskgate.v1.TaskLogEntry"> & {
  * Use `create(TaskLogEntrySchema)` to create a new message.
  */
 export const TaskLogEntrySchema: GenMessage<TaskLogEntry> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 11);
+  messageDesc(file_taskgate_v1_executor, 12);
 
 /**
  * PollTasksRequest asks for work.
@@ -666,7 +703,7 @@ export type PollTasksRequest = Message<"taskgate.v1.PollTasksRequest"> & {
  * Use `create(PollTasksRequestSchema)` to create a new message.
  */
 export const PollTasksRequestSchema: GenMessage<PollTasksRequest> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 12);
+  messageDesc(file_taskgate_v1_executor, 13);
 
 /**
  * PollTasksResponse answers `PollTasks`.
@@ -688,7 +725,7 @@ export type PollTasksResponse = Message<"taskgate.v1.PollTasksResponse"> & {
  * Use `create(PollTasksResponseSchema)` to create a new message.
  */
 export const PollTasksResponseSchema: GenMessage<PollTasksResponse> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 13);
+  messageDesc(file_taskgate_v1_executor, 14);
 
 /**
  * LongPollTasksRequest asks for work and waits for it.
@@ -720,8 +757,8 @@ export type LongPollTasksRequest = Message<"taskgate.v1.LongPollTasksRequest"> &
 
   /**
    * How long Aidbox may wait for a task. Unset: 60 seconds. It is shortened to
-   * what the caller's deadline and the gateway's `max_wait` leave, so that
-   * Aidbox gives up first and no task is handed to nobody.
+   * what the deadline of the call leaves, so that Aidbox gives up first and no
+   * task is handed to nobody.
    *
    * @generated from field: google.protobuf.Duration timeout = 4;
    */
@@ -733,7 +770,7 @@ export type LongPollTasksRequest = Message<"taskgate.v1.LongPollTasksRequest"> &
  * Use `create(LongPollTasksRequestSchema)` to create a new message.
  */
 export const LongPollTasksRequestSchema: GenMessage<LongPollTasksRequest> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 14);
+  messageDesc(file_taskgate_v1_executor, 15);
 
 /**
  * LongPollTasksResponse answers `LongPollTasks`.
@@ -754,7 +791,7 @@ export type LongPollTasksResponse = Message<"taskgate.v1.LongPollTasksResponse">
  * Use `create(LongPollTasksResponseSchema)` to create a new message.
  */
 export const LongPollTasksResponseSchema: GenMessage<LongPollTasksResponse> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 15);
+  messageDesc(file_taskgate_v1_executor, 16);
 
 /**
  * StartTaskRequest begins a task that was polled.
@@ -796,7 +833,7 @@ export type StartTaskRequest = Message<"taskgate.v1.StartTaskRequest"> & {
  * Use `create(StartTaskRequestSchema)` to create a new message.
  */
 export const StartTaskRequestSchema: GenMessage<StartTaskRequest> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 16);
+  messageDesc(file_taskgate_v1_executor, 17);
 
 /**
  * StartTaskResponse answers `StartTask`.
@@ -817,7 +854,7 @@ export type StartTaskResponse = Message<"taskgate.v1.StartTaskResponse"> & {
  * Use `create(StartTaskResponseSchema)` to create a new message.
  */
 export const StartTaskResponseSchema: GenMessage<StartTaskResponse> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 17);
+  messageDesc(file_taskgate_v1_executor, 18);
 
 /**
  * HeartbeatTaskRequest says that the task is alive.
@@ -866,7 +903,7 @@ export type HeartbeatTaskRequest = Message<"taskgate.v1.HeartbeatTaskRequest"> &
  * Use `create(HeartbeatTaskRequestSchema)` to create a new message.
  */
 export const HeartbeatTaskRequestSchema: GenMessage<HeartbeatTaskRequest> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 18);
+  messageDesc(file_taskgate_v1_executor, 19);
 
 /**
  * HeartbeatTaskResponse answers `HeartbeatTask`.
@@ -923,7 +960,7 @@ export type HeartbeatTaskResponse = Message<"taskgate.v1.HeartbeatTaskResponse">
  * Use `create(HeartbeatTaskResponseSchema)` to create a new message.
  */
 export const HeartbeatTaskResponseSchema: GenMessage<HeartbeatTaskResponse> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 19);
+  messageDesc(file_taskgate_v1_executor, 20);
 
 /**
  * ReportTaskProgressRequest tells how far a task is.
@@ -979,7 +1016,7 @@ export type ReportTaskProgressRequest = Message<"taskgate.v1.ReportTaskProgressR
  * Use `create(ReportTaskProgressRequestSchema)` to create a new message.
  */
 export const ReportTaskProgressRequestSchema: GenMessage<ReportTaskProgressRequest> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 20);
+  messageDesc(file_taskgate_v1_executor, 21);
 
 /**
  * ReportTaskProgressResponse answers `ReportTaskProgress`.
@@ -1014,7 +1051,7 @@ export type ReportTaskProgressResponse = Message<"taskgate.v1.ReportTaskProgress
  * Use `create(ReportTaskProgressResponseSchema)` to create a new message.
  */
 export const ReportTaskProgressResponseSchema: GenMessage<ReportTaskProgressResponse> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 21);
+  messageDesc(file_taskgate_v1_executor, 22);
 
 /**
  * SucceedTaskRequest ends a task well.
@@ -1096,7 +1133,7 @@ export type SucceedTaskRequest = Message<"taskgate.v1.SucceedTaskRequest"> & {
  * Use `create(SucceedTaskRequestSchema)` to create a new message.
  */
 export const SucceedTaskRequestSchema: GenMessage<SucceedTaskRequest> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 22);
+  messageDesc(file_taskgate_v1_executor, 23);
 
 /**
  * SucceedTaskResponse answers `SucceedTask`.
@@ -1124,7 +1161,7 @@ export type SucceedTaskResponse = Message<"taskgate.v1.SucceedTaskResponse"> & {
  * Use `create(SucceedTaskResponseSchema)` to create a new message.
  */
 export const SucceedTaskResponseSchema: GenMessage<SucceedTaskResponse> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 23);
+  messageDesc(file_taskgate_v1_executor, 24);
 
 /**
  * FailTaskRequest ends an attempt as failed.
@@ -1149,9 +1186,9 @@ export type FailTaskRequest = Message<"taskgate.v1.FailTaskRequest"> & {
   /**
    * Why. Unset: no reason. It must fit the schema of the task's definition.
    *
-   * @generated from oneof taskgate.v1.FailTaskRequest.failure
+   * @generated from oneof taskgate.v1.FailTaskRequest.reason
    */
-  failure: {
+  reason: {
     /**
      * Any JSON value.
      *
@@ -1197,7 +1234,7 @@ export type FailTaskRequest = Message<"taskgate.v1.FailTaskRequest"> & {
  * Use `create(FailTaskRequestSchema)` to create a new message.
  */
 export const FailTaskRequestSchema: GenMessage<FailTaskRequest> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 24);
+  messageDesc(file_taskgate_v1_executor, 25);
 
 /**
  * FailTaskResponse answers `FailTask`.
@@ -1226,7 +1263,7 @@ export type FailTaskResponse = Message<"taskgate.v1.FailTaskResponse"> & {
  * Use `create(FailTaskResponseSchema)` to create a new message.
  */
 export const FailTaskResponseSchema: GenMessage<FailTaskResponse> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 25);
+  messageDesc(file_taskgate_v1_executor, 26);
 
 /**
  * CreateTaskRequest creates a task.
@@ -1300,7 +1337,7 @@ export type CreateTaskRequest = Message<"taskgate.v1.CreateTaskRequest"> & {
  * Use `create(CreateTaskRequestSchema)` to create a new message.
  */
 export const CreateTaskRequestSchema: GenMessage<CreateTaskRequest> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 26);
+  messageDesc(file_taskgate_v1_executor, 27);
 
 /**
  * CreateTaskResponse answers `CreateTask`.
@@ -1321,7 +1358,7 @@ export type CreateTaskResponse = Message<"taskgate.v1.CreateTaskResponse"> & {
  * Use `create(CreateTaskResponseSchema)` to create a new message.
  */
 export const CreateTaskResponseSchema: GenMessage<CreateTaskResponse> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 27);
+  messageDesc(file_taskgate_v1_executor, 28);
 
 /**
  * GetTaskRequest asks for a task.
@@ -1356,7 +1393,7 @@ export type GetTaskRequest = Message<"taskgate.v1.GetTaskRequest"> & {
  * Use `create(GetTaskRequestSchema)` to create a new message.
  */
 export const GetTaskRequestSchema: GenMessage<GetTaskRequest> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 28);
+  messageDesc(file_taskgate_v1_executor, 29);
 
 /**
  * GetTaskResponse answers `GetTask`.
@@ -1391,7 +1428,7 @@ export type GetTaskResponse = Message<"taskgate.v1.GetTaskResponse"> & {
  * Use `create(GetTaskResponseSchema)` to create a new message.
  */
 export const GetTaskResponseSchema: GenMessage<GetTaskResponse> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 29);
+  messageDesc(file_taskgate_v1_executor, 30);
 
 /**
  * CancelTaskRequest cancels a task.
@@ -1412,7 +1449,7 @@ export type CancelTaskRequest = Message<"taskgate.v1.CancelTaskRequest"> & {
  * Use `create(CancelTaskRequestSchema)` to create a new message.
  */
 export const CancelTaskRequestSchema: GenMessage<CancelTaskRequest> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 30);
+  messageDesc(file_taskgate_v1_executor, 31);
 
 /**
  * CancelTaskResponse answers `CancelTask`.
@@ -1433,7 +1470,7 @@ export type CancelTaskResponse = Message<"taskgate.v1.CancelTaskResponse"> & {
  * Use `create(CancelTaskResponseSchema)` to create a new message.
  */
 export const CancelTaskResponseSchema: GenMessage<CancelTaskResponse> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 31);
+  messageDesc(file_taskgate_v1_executor, 32);
 
 /**
  * ListTasksRequest asks for tasks. Aidbox has no paging.
@@ -1489,7 +1526,7 @@ export type ListTasksRequest = Message<"taskgate.v1.ListTasksRequest"> & {
  * Use `create(ListTasksRequestSchema)` to create a new message.
  */
 export const ListTasksRequestSchema: GenMessage<ListTasksRequest> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 32);
+  messageDesc(file_taskgate_v1_executor, 33);
 
 /**
  * ListTasksResponse answers `ListTasks`.
@@ -1510,7 +1547,7 @@ export type ListTasksResponse = Message<"taskgate.v1.ListTasksResponse"> & {
  * Use `create(ListTasksResponseSchema)` to create a new message.
  */
 export const ListTasksResponseSchema: GenMessage<ListTasksResponse> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 33);
+  messageDesc(file_taskgate_v1_executor, 34);
 
 /**
  * CreateWorkflowRequest creates a workflow.
@@ -1583,7 +1620,7 @@ export type CreateWorkflowRequest = Message<"taskgate.v1.CreateWorkflowRequest">
  * Use `create(CreateWorkflowRequestSchema)` to create a new message.
  */
 export const CreateWorkflowRequestSchema: GenMessage<CreateWorkflowRequest> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 34);
+  messageDesc(file_taskgate_v1_executor, 35);
 
 /**
  * CreateWorkflowResponse answers `CreateWorkflow`.
@@ -1604,7 +1641,7 @@ export type CreateWorkflowResponse = Message<"taskgate.v1.CreateWorkflowResponse
  * Use `create(CreateWorkflowResponseSchema)` to create a new message.
  */
 export const CreateWorkflowResponseSchema: GenMessage<CreateWorkflowResponse> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 35);
+  messageDesc(file_taskgate_v1_executor, 36);
 
 /**
  * GetWorkflowRequest asks for a workflow.
@@ -1639,7 +1676,7 @@ export type GetWorkflowRequest = Message<"taskgate.v1.GetWorkflowRequest"> & {
  * Use `create(GetWorkflowRequestSchema)` to create a new message.
  */
 export const GetWorkflowRequestSchema: GenMessage<GetWorkflowRequest> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 36);
+  messageDesc(file_taskgate_v1_executor, 37);
 
 /**
  * GetWorkflowResponse answers `GetWorkflow`.
@@ -1655,11 +1692,11 @@ export type GetWorkflowResponse = Message<"taskgate.v1.GetWorkflowResponse"> & {
   workflow?: Workflow | undefined;
 
   /**
-   * Its tasks, and its workflows in the form of tasks.
+   * What it has begun.
    *
-   * @generated from field: repeated taskgate.v1.Task activities = 2;
+   * @generated from field: repeated taskgate.v1.Activity activities = 2;
    */
-  activities: Task[];
+  activities: Activity[];
 
   /**
    * Its decision tasks.
@@ -1674,7 +1711,7 @@ export type GetWorkflowResponse = Message<"taskgate.v1.GetWorkflowResponse"> & {
  * Use `create(GetWorkflowResponseSchema)` to create a new message.
  */
 export const GetWorkflowResponseSchema: GenMessage<GetWorkflowResponse> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 37);
+  messageDesc(file_taskgate_v1_executor, 38);
 
 /**
  * CancelWorkflowRequest cancels a workflow and all that it has begun.
@@ -1695,7 +1732,7 @@ export type CancelWorkflowRequest = Message<"taskgate.v1.CancelWorkflowRequest">
  * Use `create(CancelWorkflowRequestSchema)` to create a new message.
  */
 export const CancelWorkflowRequestSchema: GenMessage<CancelWorkflowRequest> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 38);
+  messageDesc(file_taskgate_v1_executor, 39);
 
 /**
  * CancelWorkflowResponse answers `CancelWorkflow`.
@@ -1716,7 +1753,7 @@ export type CancelWorkflowResponse = Message<"taskgate.v1.CancelWorkflowResponse
  * Use `create(CancelWorkflowResponseSchema)` to create a new message.
  */
 export const CancelWorkflowResponseSchema: GenMessage<CancelWorkflowResponse> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 39);
+  messageDesc(file_taskgate_v1_executor, 40);
 
 /**
  * ListWorkflowsRequest asks for workflows. Aidbox has no paging.
@@ -1758,7 +1795,7 @@ export type ListWorkflowsRequest = Message<"taskgate.v1.ListWorkflowsRequest"> &
  * Use `create(ListWorkflowsRequestSchema)` to create a new message.
  */
 export const ListWorkflowsRequestSchema: GenMessage<ListWorkflowsRequest> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 40);
+  messageDesc(file_taskgate_v1_executor, 41);
 
 /**
  * ListWorkflowsResponse answers `ListWorkflows`.
@@ -1779,7 +1816,7 @@ export type ListWorkflowsResponse = Message<"taskgate.v1.ListWorkflowsResponse">
  * Use `create(ListWorkflowsResponseSchema)` to create a new message.
  */
 export const ListWorkflowsResponseSchema: GenMessage<ListWorkflowsResponse> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 41);
+  messageDesc(file_taskgate_v1_executor, 42);
 
 /**
  * TaskAttempt names one attempt of a task.
@@ -1807,18 +1844,18 @@ export type TaskAttempt = Message<"taskgate.v1.TaskAttempt"> & {
  * Use `create(TaskAttemptSchema)` to create a new message.
  */
 export const TaskAttemptSchema: GenMessage<TaskAttempt> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 42);
+  messageDesc(file_taskgate_v1_executor, 43);
 
 /**
  * WorkSubscribe says which work the worker takes. Sent again, it changes the
- * credits.
+ * credits; the definitions stay those of the first one.
  *
  * @generated from message taskgate.v1.WorkSubscribe
  */
 export type WorkSubscribe = Message<"taskgate.v1.WorkSubscribe"> & {
   /**
    * Task definitions to take, `namespace/name`. At least one definition of
-   * either kind is required.
+   * either kind is required in the first one.
    *
    * @generated from field: repeated string task_definitions = 1;
    */
@@ -1866,7 +1903,7 @@ export type WorkSubscribe = Message<"taskgate.v1.WorkSubscribe"> & {
  * Use `create(WorkSubscribeSchema)` to create a new message.
  */
 export const WorkSubscribeSchema: GenMessage<WorkSubscribe> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 43);
+  messageDesc(file_taskgate_v1_executor, 44);
 
 /**
  * WorkStart begins a pushed task. Work begins when it is acknowledged.
@@ -1894,7 +1931,7 @@ export type WorkStart = Message<"taskgate.v1.WorkStart"> & {
  * Use `create(WorkStartSchema)` to create a new message.
  */
 export const WorkStartSchema: GenMessage<WorkStart> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 44);
+  messageDesc(file_taskgate_v1_executor, 45);
 
 /**
  * WorkHeartbeat says which tasks are alive. One without tasks keeps the session
@@ -1916,7 +1953,7 @@ export type WorkHeartbeat = Message<"taskgate.v1.WorkHeartbeat"> & {
  * Use `create(WorkHeartbeatSchema)` to create a new message.
  */
 export const WorkHeartbeatSchema: GenMessage<WorkHeartbeat> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 45);
+  messageDesc(file_taskgate_v1_executor, 46);
 
 /**
  * WorkProgress tells how far a task is; as `ReportTaskProgress`.
@@ -1965,7 +2002,7 @@ export type WorkProgress = Message<"taskgate.v1.WorkProgress"> & {
  * Use `create(WorkProgressSchema)` to create a new message.
  */
 export const WorkProgressSchema: GenMessage<WorkProgress> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 46);
+  messageDesc(file_taskgate_v1_executor, 47);
 
 /**
  * WorkSucceed ends a task well; as `SucceedTask`.
@@ -2024,7 +2061,7 @@ export type WorkSucceed = Message<"taskgate.v1.WorkSucceed"> & {
  * Use `create(WorkSucceedSchema)` to create a new message.
  */
 export const WorkSucceedSchema: GenMessage<WorkSucceed> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 47);
+  messageDesc(file_taskgate_v1_executor, 48);
 
 /**
  * WorkFail ends an attempt as failed; as `FailTask`.
@@ -2049,9 +2086,9 @@ export type WorkFail = Message<"taskgate.v1.WorkFail"> & {
   /**
    * Why. Unset: no reason.
    *
-   * @generated from oneof taskgate.v1.WorkFail.failure
+   * @generated from oneof taskgate.v1.WorkFail.reason
    */
-  failure: {
+  reason: {
     /**
      * Any JSON value.
      *
@@ -2075,7 +2112,7 @@ export type WorkFail = Message<"taskgate.v1.WorkFail"> & {
  * Use `create(WorkFailSchema)` to create a new message.
  */
 export const WorkFailSchema: GenMessage<WorkFail> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 48);
+  messageDesc(file_taskgate_v1_executor, 49);
 
 /**
  * WorkRelease gives a task up that was not started.
@@ -2103,7 +2140,7 @@ export type WorkRelease = Message<"taskgate.v1.WorkRelease"> & {
  * Use `create(WorkReleaseSchema)` to create a new message.
  */
 export const WorkReleaseSchema: GenMessage<WorkRelease> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 49);
+  messageDesc(file_taskgate_v1_executor, 50);
 
 /**
  * WorkAck answers a frame about a task.
@@ -2145,7 +2182,7 @@ export type WorkAck = Message<"taskgate.v1.WorkAck"> & {
  * Use `create(WorkAckSchema)` to create a new message.
  */
 export const WorkAckSchema: GenMessage<WorkAck> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 50);
+  messageDesc(file_taskgate_v1_executor, 51);
 
 /**
  * WorkRequest is one frame from the worker. The first one is `subscribe`.
@@ -2237,7 +2274,7 @@ export type WorkRequest = Message<"taskgate.v1.WorkRequest"> & {
  * Use `create(WorkRequestSchema)` to create a new message.
  */
 export const WorkRequestSchema: GenMessage<WorkRequest> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 51);
+  messageDesc(file_taskgate_v1_executor, 52);
 
 /**
  * WorkResponse is one frame to the worker. The first one is `ready`. A client
@@ -2315,7 +2352,7 @@ export type WorkResponse = Message<"taskgate.v1.WorkResponse"> & {
  * Use `create(WorkResponseSchema)` to create a new message.
  */
 export const WorkResponseSchema: GenMessage<WorkResponse> = /*@__PURE__*/
-  messageDesc(file_taskgate_v1_executor, 52);
+  messageDesc(file_taskgate_v1_executor, 53);
 
 /**
  * ListOrder says by which time a list is sorted.
@@ -2383,7 +2420,7 @@ export const ListOrderSchema: GenEnum<ListOrder> = /*@__PURE__*/
  * (TOKEN_MISSING, TOKEN_INVALID), PERMISSION_DENIED (NOT_PERMITTED),
  * FAILED_PRECONDITION (UPSTREAM_NOT_CONFIGURED) without Aidbox,
  * RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE), CANCELLED when the caller gave up,
- * and INTERNAL for a defect of the gateway.
+ * and INTERNAL (INTERNAL) for a defect of the gateway.
  *
  * @generated from service taskgate.v1.ExecutorService
  */
@@ -2439,7 +2476,7 @@ export const ExecutorService: GenService<{
    * StartTask begins a task. Work begins when it has answered.
    *
    * Upstream: `awf.task/start`.
-   * Repeating: not safe after UNKNOWN; ask `GetTask` first.
+   * Repeating: not safe after UNKNOWN or DEADLINE_EXCEEDED; ask `GetTask` first.
    *
    * Errors:
    * - INVALID_ARGUMENT (INVALID_REQUEST): no `id`, no `exec_id`.
@@ -2517,7 +2554,7 @@ export const ExecutorService: GenService<{
    *
    * Errors:
    * - INVALID_ARGUMENT (INVALID_REQUEST): no `id`, no `exec_id`, a result that
-   *   is no JSON, an action without a definition.
+   *   is not JSON, an action without a definition.
    * - FAILED_PRECONDITION (UPSTREAM_REJECTED): waited for, and refused for good;
    *   `task_open` in the metadata is `true` where another outcome is welcome.
    * - FAILED_PRECONDITION (LEASE_SUPERSEDED): another attempt or session owns
@@ -2545,7 +2582,7 @@ export const ExecutorService: GenService<{
    *
    * Errors:
    * - INVALID_ARGUMENT (INVALID_REQUEST): no `id`, no `exec_id`, an error that
-   *   is no JSON.
+   *   is not JSON.
    * - FAILED_PRECONDITION (UPSTREAM_REJECTED): waited for, and refused for good;
    *   `task_open` in the metadata is `true` where another outcome is welcome.
    * - FAILED_PRECONDITION (LEASE_SUPERSEDED): another attempt or session owns
@@ -2592,12 +2629,13 @@ export const ExecutorService: GenService<{
    * CreateTask creates a task, to run at once or later.
    *
    * Upstream: `awf.task/create-and-execute`, always with an `id`.
-   * Repeating: safe with an `id` or a `request_id`: Aidbox refuses a second task
-   * with the same id, and the gateway answers with the first.
+   * Repeating: safe with a `request_id`: it names the task's id, and where Aidbox
+   * has a task with that id and the same content, the answer is that task.
    *
    * Errors:
-   * - INVALID_ARGUMENT (INVALID_REQUEST): no definition, parameters that are no
-   *   JSON object, an `execute_time` that is no date and time.
+   * - INVALID_ARGUMENT (INVALID_REQUEST): no definition, parameters that are not
+   *   a JSON object, an `execute_time` that is not a date
+   *   and time.
    * - ALREADY_EXISTS (REQUEST_ID_REUSED): the `request_id` came with other
    *   content.
    * - FAILED_PRECONDITION (UPSTREAM_REJECTED): Aidbox refused; INVALID_ARGUMENT
@@ -2643,8 +2681,8 @@ export const ExecutorService: GenService<{
    * at once.
    *
    * Upstream: `awf.task/cancel`.
-   * Repeating: after UNKNOWN ask `GetTask` first; what Aidbox answers to a
-   * second cancel is not published.
+   * Repeating: after UNKNOWN or DEADLINE_EXCEEDED ask `GetTask` first; what
+   * Aidbox answers to a second cancel is not published.
    *
    * Errors:
    * - INVALID_ARGUMENT (INVALID_REQUEST): no `id`.
@@ -2671,7 +2709,7 @@ export const ExecutorService: GenService<{
    * Repeating: safe.
    *
    * Errors:
-   * - INVALID_ARGUMENT (INVALID_REQUEST): an order that is no member of the
+   * - INVALID_ARGUMENT (INVALID_REQUEST): an order that is not a member of the
    *   enum.
    * - FAILED_PRECONDITION (UPSTREAM_REJECTED): Aidbox refused; INVALID_ARGUMENT
    *   where it says `Invalid params`.
@@ -2693,8 +2731,9 @@ export const ExecutorService: GenService<{
    * Repeating: as `CreateTask`.
    *
    * Errors:
-   * - INVALID_ARGUMENT (INVALID_REQUEST): no definition, parameters that are no
-   *   JSON object, an `execute_time` that is no date and time.
+   * - INVALID_ARGUMENT (INVALID_REQUEST): no definition, parameters that are not
+   *   a JSON object, an `execute_time` that is not a date
+   *   and time.
    * - ALREADY_EXISTS (REQUEST_ID_REUSED): the `request_id` came with other
    *   content.
    * - FAILED_PRECONDITION (UPSTREAM_REJECTED): Aidbox refused; INVALID_ARGUMENT
@@ -2739,7 +2778,7 @@ export const ExecutorService: GenService<{
    * CancelWorkflow cancels a workflow and, all the way down, what it has begun.
    *
    * Upstream: `awf.workflow/cancel`.
-   * Repeating: after UNKNOWN ask `GetWorkflow` first.
+   * Repeating: after UNKNOWN or DEADLINE_EXCEEDED ask `GetWorkflow` first.
    *
    * Errors:
    * - INVALID_ARGUMENT (INVALID_REQUEST): no `id`.
@@ -2767,7 +2806,7 @@ export const ExecutorService: GenService<{
    * Repeating: safe.
    *
    * Errors:
-   * - INVALID_ARGUMENT (INVALID_REQUEST): an order that is no member of the
+   * - INVALID_ARGUMENT (INVALID_REQUEST): an order that is not a member of the
    *   enum.
    * - FAILED_PRECONDITION (UPSTREAM_REJECTED): Aidbox refused; INVALID_ARGUMENT
    *   where it says `Invalid params`.

@@ -2,21 +2,21 @@
 // @generated from file taskgate/v1/gateway.proto (package taskgate.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { DeliveryState, Receipt, WaitFor } from "./receipt_pb.ts";
+import type { DeliveryState, Receipt } from "./receipt_pb.ts";
 import { file_taskgate_v1_receipt } from "./receipt_pb.ts";
 import type { Capabilities, Limits } from "./session_pb.ts";
 import { file_taskgate_v1_session } from "./session_pb.ts";
-import type { Message } from "@bufbuild/protobuf";
+import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file taskgate/v1/gateway.proto.
  */
 export const file_taskgate_v1_gateway: GenFile = /*@__PURE__*/
-  fileDesc("Chl0YXNrZ2F0ZS92MS9nYXRld2F5LnByb3RvEgt0YXNrZ2F0ZS52MSIQCg5HZXRJbmZvUmVxdWVzdCJhCgxVcHN0cmVhbUluZm8SDAoEbmFtZRgBIAEoCRISCgpjb25maWd1cmVkGAIgASgIEi8KDGNhcGFiaWxpdGllcxgDIAEoCzIZLnRhc2tnYXRlLnYxLkNhcGFiaWxpdGllcyL7AgoPR2V0SW5mb1Jlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSLAoJdXBzdHJlYW1zGAIgAygLMhkudGFza2dhdGUudjEuVXBzdHJlYW1JbmZvEiMKBmxpbWl0cxgDIAEoCzITLnRhc2tnYXRlLnYxLkxpbWl0cxIPCgdkdXJhYmxlGAQgASgIEjcKFHJlcXVlc3RfaWRfcmV0ZW50aW9uGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjUKEmhlYXJ0YmVhdF9pbnRlcnZhbBgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIxCg5sZWFzZV9kdXJhdGlvbhgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIvCgtzZXJ2ZXJfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIZHJhaW5pbmcYCSABKAgSDQoFcm9sZXMYCiADKAkisAEKCERlbGl2ZXJ5EiUKB3JlY2VpcHQYASABKAsyFC50YXNrZ2F0ZS52MS5SZWNlaXB0EhAKCHVwc3RyZWFtGAIgASgJEhEKCW9wZXJhdGlvbhgDIAEoCRIPCgd0YXNrX2lkGAQgASgJEg8KB2F0dGVtcHQYBSABKAkSDwoHb3V0Y29tZRgGIAEoCBIOCgZjYWxsZXIYByABKAkSFQoNcGF5bG9hZF9ieXRlcxgIIAEoAyJRChJHZXREZWxpdmVyeVJlcXVlc3QSEwoLZGVsaXZlcnlfaWQYASABKAkSJgoId2FpdF9mb3IYAiABKA4yFC50YXNrZ2F0ZS52MS5XYWl0Rm9yIj4KE0dldERlbGl2ZXJ5UmVzcG9uc2USJwoIZGVsaXZlcnkYASABKAsyFS50YXNrZ2F0ZS52MS5EZWxpdmVyeSKNAQoVTGlzdERlbGl2ZXJpZXNSZXF1ZXN0EhAKCHVwc3RyZWFtGAEgASgJEioKBnN0YXRlcxgCIAMoDjIaLnRhc2tnYXRlLnYxLkRlbGl2ZXJ5U3RhdGUSDwoHdGFza19pZBgDIAEoCRIRCglwYWdlX3NpemUYBCABKAUSEgoKcGFnZV90b2tlbhgFIAEoCSJcChZMaXN0RGVsaXZlcmllc1Jlc3BvbnNlEikKCmRlbGl2ZXJpZXMYASADKAsyFS50YXNrZ2F0ZS52MS5EZWxpdmVyeRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiZwoWV2F0Y2hEZWxpdmVyaWVzUmVxdWVzdBIQCgh1cHN0cmVhbRgBIAEoCRIqCgZzdGF0ZXMYAiADKA4yGi50YXNrZ2F0ZS52MS5EZWxpdmVyeVN0YXRlEg8KB3Rhc2tfaWQYAyABKAkiTwoXV2F0Y2hEZWxpdmVyaWVzUmVzcG9uc2USJwoIZGVsaXZlcnkYASABKAsyFS50YXNrZ2F0ZS52MS5EZWxpdmVyeRILCgNnYXAYAiABKAgiKwoUUmV0cnlEZWxpdmVyeVJlcXVlc3QSEwoLZGVsaXZlcnlfaWQYASABKAkiQAoVUmV0cnlEZWxpdmVyeVJlc3BvbnNlEicKCGRlbGl2ZXJ5GAEgASgLMhUudGFza2dhdGUudjEuRGVsaXZlcnkiLQoWRGlzY2FyZERlbGl2ZXJ5UmVxdWVzdBITCgtkZWxpdmVyeV9pZBgBIAEoCSJCChdEaXNjYXJkRGVsaXZlcnlSZXNwb25zZRInCghkZWxpdmVyeRgBIAEoCzIVLnRhc2tnYXRlLnYxLkRlbGl2ZXJ5IpUCCgdTZXNzaW9uEhIKCnNlc3Npb25faWQYASABKAkSEAoIdXBzdHJlYW0YAiABKAkSDgoGY2FsbGVyGAMgASgJEg4KBndvcmtlchgEIAEoCRIvCgtjcmVhdGVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNwoTbGFzdF9oZWFydGJlYXRfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNQoRbGVhc2VfZXhwaXJlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCWNvbm5lY3RlZBgIIAEoCBIQCgh0YXNrX2lkcxgJIAMoCSJOChNMaXN0U2Vzc2lvbnNSZXF1ZXN0EhAKCHVwc3RyZWFtGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJIlcKFExpc3RTZXNzaW9uc1Jlc3BvbnNlEiYKCHNlc3Npb25zGAEgAygLMhQudGFza2dhdGUudjEuU2Vzc2lvbhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiDgoMRHJhaW5SZXF1ZXN0IjYKDURyYWluUmVzcG9uc2USEAoIc2Vzc2lvbnMYASABKAUSEwoLdW5kZWxpdmVyZWQYAiABKAMyzAUKDkdhdGV3YXlTZXJ2aWNlEkkKB0dldEluZm8SGy50YXNrZ2F0ZS52MS5HZXRJbmZvUmVxdWVzdBocLnRhc2tnYXRlLnYxLkdldEluZm9SZXNwb25zZSIDkAIBElUKC0dldERlbGl2ZXJ5Eh8udGFza2dhdGUudjEuR2V0RGVsaXZlcnlSZXF1ZXN0GiAudGFza2dhdGUudjEuR2V0RGVsaXZlcnlSZXNwb25zZSIDkAIBEl4KDkxpc3REZWxpdmVyaWVzEiIudGFza2dhdGUudjEuTGlzdERlbGl2ZXJpZXNSZXF1ZXN0GiMudGFza2dhdGUudjEuTGlzdERlbGl2ZXJpZXNSZXNwb25zZSIDkAIBEl4KD1dhdGNoRGVsaXZlcmllcxIjLnRhc2tnYXRlLnYxLldhdGNoRGVsaXZlcmllc1JlcXVlc3QaJC50YXNrZ2F0ZS52MS5XYXRjaERlbGl2ZXJpZXNSZXNwb25zZTABElYKDVJldHJ5RGVsaXZlcnkSIS50YXNrZ2F0ZS52MS5SZXRyeURlbGl2ZXJ5UmVxdWVzdBoiLnRhc2tnYXRlLnYxLlJldHJ5RGVsaXZlcnlSZXNwb25zZRJhCg9EaXNjYXJkRGVsaXZlcnkSIy50YXNrZ2F0ZS52MS5EaXNjYXJkRGVsaXZlcnlSZXF1ZXN0GiQudGFza2dhdGUudjEuRGlzY2FyZERlbGl2ZXJ5UmVzcG9uc2UiA5ACAhJYCgxMaXN0U2Vzc2lvbnMSIC50YXNrZ2F0ZS52MS5MaXN0U2Vzc2lvbnNSZXF1ZXN0GiEudGFza2dhdGUudjEuTGlzdFNlc3Npb25zUmVzcG9uc2UiA5ACARJDCgVEcmFpbhIZLnRhc2tnYXRlLnYxLkRyYWluUmVxdWVzdBoaLnRhc2tnYXRlLnYxLkRyYWluUmVzcG9uc2UiA5ACAkIaUAFaFnRhc2tnYXRlL3YxO3Rhc2tnYXRldjFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_taskgate_v1_receipt, file_taskgate_v1_session]);
+  fileDesc("Chl0YXNrZ2F0ZS92MS9nYXRld2F5LnByb3RvEgt0YXNrZ2F0ZS52MSIQCg5HZXRJbmZvUmVxdWVzdCJhCgxVcHN0cmVhbUluZm8SDAoEbmFtZRgBIAEoCRISCgpjb25maWd1cmVkGAIgASgIEi8KDGNhcGFiaWxpdGllcxgDIAEoCzIZLnRhc2tnYXRlLnYxLkNhcGFiaWxpdGllcyKOAwoPR2V0SW5mb1Jlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSLAoJdXBzdHJlYW1zGAIgAygLMhkudGFza2dhdGUudjEuVXBzdHJlYW1JbmZvEiMKBmxpbWl0cxgDIAEoCzITLnRhc2tnYXRlLnYxLkxpbWl0cxIPCgdkdXJhYmxlGAQgASgIEjcKFHJlcXVlc3RfaWRfcmV0ZW50aW9uGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjUKEmhlYXJ0YmVhdF9pbnRlcnZhbBgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIxCg5sZWFzZV9kdXJhdGlvbhgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIvCgtzZXJ2ZXJfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIZHJhaW5pbmcYCSABKAgSIAoFcm9sZXMYCiADKA4yES50YXNrZ2F0ZS52MS5Sb2xlIrcBCghEZWxpdmVyeRIlCgdyZWNlaXB0GAEgASgLMhQudGFza2dhdGUudjEuUmVjZWlwdBIQCgh1cHN0cmVhbRgCIAEoCRIRCglvcGVyYXRpb24YAyABKAkSDwoHdGFza19pZBgEIAEoCRIUCgx0YXNrX2F0dGVtcHQYBSABKAkSEQoJZW5kc190YXNrGAYgASgIEg4KBmNhbGxlchgHIAEoCRIVCg1wYXlsb2FkX2J5dGVzGAggASgDIlIKEkdldERlbGl2ZXJ5UmVxdWVzdBITCgtkZWxpdmVyeV9pZBgBIAEoCRInCgR3YWl0GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIj4KE0dldERlbGl2ZXJ5UmVzcG9uc2USJwoIZGVsaXZlcnkYASABKAsyFS50YXNrZ2F0ZS52MS5EZWxpdmVyeSKNAQoVTGlzdERlbGl2ZXJpZXNSZXF1ZXN0EhAKCHVwc3RyZWFtGAEgASgJEioKBnN0YXRlcxgCIAMoDjIaLnRhc2tnYXRlLnYxLkRlbGl2ZXJ5U3RhdGUSDwoHdGFza19pZBgDIAEoCRIRCglwYWdlX3NpemUYBCABKAUSEgoKcGFnZV90b2tlbhgFIAEoCSJcChZMaXN0RGVsaXZlcmllc1Jlc3BvbnNlEikKCmRlbGl2ZXJpZXMYASADKAsyFS50YXNrZ2F0ZS52MS5EZWxpdmVyeRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiZwoWV2F0Y2hEZWxpdmVyaWVzUmVxdWVzdBIQCgh1cHN0cmVhbRgBIAEoCRIqCgZzdGF0ZXMYAiADKA4yGi50YXNrZ2F0ZS52MS5EZWxpdmVyeVN0YXRlEg8KB3Rhc2tfaWQYAyABKAkiTwoXV2F0Y2hEZWxpdmVyaWVzUmVzcG9uc2USJwoIZGVsaXZlcnkYASABKAsyFS50YXNrZ2F0ZS52MS5EZWxpdmVyeRILCgNnYXAYAiABKAgiKwoUUmV0cnlEZWxpdmVyeVJlcXVlc3QSEwoLZGVsaXZlcnlfaWQYASABKAkiQAoVUmV0cnlEZWxpdmVyeVJlc3BvbnNlEicKCGRlbGl2ZXJ5GAEgASgLMhUudGFza2dhdGUudjEuRGVsaXZlcnkiLQoWRGlzY2FyZERlbGl2ZXJ5UmVxdWVzdBITCgtkZWxpdmVyeV9pZBgBIAEoCSJCChdEaXNjYXJkRGVsaXZlcnlSZXNwb25zZRInCghkZWxpdmVyeRgBIAEoCzIVLnRhc2tnYXRlLnYxLkRlbGl2ZXJ5IpUCCgdTZXNzaW9uEhIKCnNlc3Npb25faWQYASABKAkSEAoIdXBzdHJlYW0YAiABKAkSDgoGY2FsbGVyGAMgASgJEg4KBndvcmtlchgEIAEoCRIvCgtjcmVhdGVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNwoTbGFzdF9oZWFydGJlYXRfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNQoRbGVhc2VfZXhwaXJlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCWNvbm5lY3RlZBgIIAEoCBIQCgh0YXNrX2lkcxgJIAMoCSJOChNMaXN0U2Vzc2lvbnNSZXF1ZXN0EhAKCHVwc3RyZWFtGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJIlcKFExpc3RTZXNzaW9uc1Jlc3BvbnNlEiYKCHNlc3Npb25zGAEgAygLMhQudGFza2dhdGUudjEuU2Vzc2lvbhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiDgoMRHJhaW5SZXF1ZXN0IkEKDURyYWluUmVzcG9uc2USFQoNc2Vzc2lvbl9jb3VudBgBIAEoAxIZChF1bmRlbGl2ZXJlZF9jb3VudBgCIAEoAypRCgRSb2xlEhQKEFJPTEVfVU5TUEVDSUZJRUQQABIPCgtST0xFX1dPUktFUhABEg8KC1JPTEVfQ0xJRU5UEAISEQoNUk9MRV9PUEVSQVRPUhADMswFCg5HYXRld2F5U2VydmljZRJJCgdHZXRJbmZvEhsudGFza2dhdGUudjEuR2V0SW5mb1JlcXVlc3QaHC50YXNrZ2F0ZS52MS5HZXRJbmZvUmVzcG9uc2UiA5ACARJVCgtHZXREZWxpdmVyeRIfLnRhc2tnYXRlLnYxLkdldERlbGl2ZXJ5UmVxdWVzdBogLnRhc2tnYXRlLnYxLkdldERlbGl2ZXJ5UmVzcG9uc2UiA5ACARJeCg5MaXN0RGVsaXZlcmllcxIiLnRhc2tnYXRlLnYxLkxpc3REZWxpdmVyaWVzUmVxdWVzdBojLnRhc2tnYXRlLnYxLkxpc3REZWxpdmVyaWVzUmVzcG9uc2UiA5ACARJeCg9XYXRjaERlbGl2ZXJpZXMSIy50YXNrZ2F0ZS52MS5XYXRjaERlbGl2ZXJpZXNSZXF1ZXN0GiQudGFza2dhdGUudjEuV2F0Y2hEZWxpdmVyaWVzUmVzcG9uc2UwARJWCg1SZXRyeURlbGl2ZXJ5EiEudGFza2dhdGUudjEuUmV0cnlEZWxpdmVyeVJlcXVlc3QaIi50YXNrZ2F0ZS52MS5SZXRyeURlbGl2ZXJ5UmVzcG9uc2USYQoPRGlzY2FyZERlbGl2ZXJ5EiMudGFza2dhdGUudjEuRGlzY2FyZERlbGl2ZXJ5UmVxdWVzdBokLnRhc2tnYXRlLnYxLkRpc2NhcmREZWxpdmVyeVJlc3BvbnNlIgOQAgISWAoMTGlzdFNlc3Npb25zEiAudGFza2dhdGUudjEuTGlzdFNlc3Npb25zUmVxdWVzdBohLnRhc2tnYXRlLnYxLkxpc3RTZXNzaW9uc1Jlc3BvbnNlIgOQAgESQwoFRHJhaW4SGS50YXNrZ2F0ZS52MS5EcmFpblJlcXVlc3QaGi50YXNrZ2F0ZS52MS5EcmFpblJlc3BvbnNlIgOQAgJCNQoLdGFza2dhdGUudjFCDEdhdGV3YXlQcm90b1ABWhZ0YXNrZ2F0ZS92MTt0YXNrZ2F0ZXYxYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_taskgate_v1_receipt, file_taskgate_v1_session]);
 
 /**
  * GetInfoRequest asks who answers.
@@ -140,11 +140,11 @@ export type GetInfoResponse = Message<"taskgate.v1.GetInfoResponse"> & {
   draining: boolean;
 
   /**
-   * The caller's roles: `worker`, `client`, `operator`.
+   * The caller's roles.
    *
-   * @generated from field: repeated string roles = 10;
+   * @generated from field: repeated taskgate.v1.Role roles = 10;
    */
-  roles: string[];
+  roles: Role[];
 };
 
 /**
@@ -191,18 +191,18 @@ export type Delivery = Message<"taskgate.v1.Delivery"> & {
 
   /**
    * Which attempt of the task: Orchestra's attempt number, or Aidbox's
-   * `exec_id`.
+   * `exec_id`. The attempts to send the delivery are in the receipt.
    *
-   * @generated from field: string attempt = 5;
+   * @generated from field: string task_attempt = 5;
    */
-  attempt: string;
+  taskAttempt: string;
 
   /**
-   * It ends its task.
+   * It is the task's outcome.
    *
-   * @generated from field: bool outcome = 6;
+   * @generated from field: bool ends_task = 6;
    */
-  outcome: boolean;
+  endsTask: boolean;
 
   /**
    * The caller who made it, or `gateway` where it was said in a lost worker's
@@ -241,12 +241,12 @@ export type GetDeliveryRequest = Message<"taskgate.v1.GetDeliveryRequest"> & {
   deliveryId: string;
 
   /**
-   * `WAIT_FOR_DELIVERED` waits until the delivery has ended or the deadline is
-   * near. Unset: answers at once.
+   * How long to wait for the delivery's end. Unset: answers at once. Waiting
+   * stops early enough to answer before the caller's deadline.
    *
-   * @generated from field: taskgate.v1.WaitFor wait_for = 2;
+   * @generated from field: google.protobuf.Duration wait = 2;
    */
-  waitFor: WaitFor;
+  wait?: Duration | undefined;
 };
 
 /**
@@ -284,7 +284,7 @@ export const GetDeliveryResponseSchema: GenMessage<GetDeliveryResponse> = /*@__P
  */
 export type ListDeliveriesRequest = Message<"taskgate.v1.ListDeliveriesRequest"> & {
   /**
-   * Only deliveries to this upstream.
+   * Only deliveries to this upstream; an unknown one is refused.
    *
    * @generated from field: string upstream = 1;
    */
@@ -361,7 +361,7 @@ export const ListDeliveriesResponseSchema: GenMessage<ListDeliveriesResponse> = 
  */
 export type WatchDeliveriesRequest = Message<"taskgate.v1.WatchDeliveriesRequest"> & {
   /**
-   * Only deliveries to this upstream.
+   * Only deliveries to this upstream; an unknown one is refused.
    *
    * @generated from field: string upstream = 1;
    */
@@ -586,7 +586,7 @@ export const SessionSchema: GenMessage<Session> = /*@__PURE__*/
  */
 export type ListSessionsRequest = Message<"taskgate.v1.ListSessionsRequest"> & {
   /**
-   * Only sessions of this upstream.
+   * Only sessions of this upstream; an unknown one is refused.
    *
    * @generated from field: string upstream = 1;
    */
@@ -666,16 +666,16 @@ export type DrainResponse = Message<"taskgate.v1.DrainResponse"> & {
   /**
    * How many sessions are still open.
    *
-   * @generated from field: int32 sessions = 1;
+   * @generated from field: int64 session_count = 1;
    */
-  sessions: number;
+  sessionCount: bigint;
 
   /**
    * How many deliveries have not ended yet.
    *
-   * @generated from field: int64 undelivered = 2;
+   * @generated from field: int64 undelivered_count = 2;
    */
-  undelivered: bigint;
+  undeliveredCount: bigint;
 };
 
 /**
@@ -686,13 +686,61 @@ export const DrainResponseSchema: GenMessage<DrainResponse> = /*@__PURE__*/
   messageDesc(file_taskgate_v1_gateway, 18);
 
 /**
+ * Role is what a caller may do.
+ *
+ * @generated from enum taskgate.v1.Role
+ */
+export const Role = {
+  /**
+   * Not set.
+   *
+   * @generated from enum value: ROLE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * Report on task runs and callbacks, and execute tasks.
+   *
+   * @generated from enum value: ROLE_WORKER = 1;
+   */
+  WORKER: 1,
+
+  /**
+   * Create, get, cancel and list tasks and workflows.
+   *
+   * @generated from enum value: ROLE_CLIENT = 2;
+   */
+  CLIENT: 2,
+
+  /**
+   * See and move what the gateway holds.
+   *
+   * @generated from enum value: ROLE_OPERATOR = 3;
+   */
+  OPERATOR: 3,
+} as const;
+
+/**
+ * Role is what a caller may do.
+ *
+ * @generated from enum taskgate.v1.Role
+ */
+export type Role = (typeof Role)[keyof typeof Role] | UnknownEnum;
+
+/**
+ * Describes the enum taskgate.v1.Role.
+ */
+export const RoleSchema: GenEnum<Role> = /*@__PURE__*/
+  enumDesc(file_taskgate_v1_gateway, 0);
+
+/**
  * GatewayService is the gateway itself: what it is, what it holds, and how an
  * operator moves it.
  *
  * All RPCs but `GetInfo` need the role `operator`. Besides what each RPC lists,
  * every RPC can answer UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID),
  * PERMISSION_DENIED (NOT_PERMITTED), CANCELLED and DEADLINE_EXCEEDED when the
- * caller gave up, and INTERNAL for a defect of the gateway.
+ * caller gave up, and INTERNAL (INTERNAL) for a defect of the gateway.
  *
  * @generated from service taskgate.v1.GatewayService
  */
@@ -736,8 +784,8 @@ export const GatewayService: GenService<{
    * Repeating: safe.
    *
    * Errors:
-   * - INVALID_ARGUMENT (INVALID_REQUEST): a page size or token that is none, a
-   *   state that is no member of the enum.
+   * - INVALID_ARGUMENT (INVALID_REQUEST): an unknown upstream, an invalid page
+   *   size or token, a state that is not a member of the enum.
    * - UNIMPLEMENTED (NOT_IMPLEMENTED): this version stores no deliveries yet.
    *
    * @generated from rpc taskgate.v1.GatewayService.ListDeliveries
@@ -754,7 +802,8 @@ export const GatewayService: GenService<{
    * Repeating: safe; what happened meanwhile is not told again.
    *
    * Errors:
-   * - INVALID_ARGUMENT (INVALID_REQUEST): a state that is no member of the enum.
+   * - INVALID_ARGUMENT (INVALID_REQUEST): an unknown upstream, a state that is
+   *   not a member of the enum.
    * - UNAVAILABLE (DRAINING): the gateway stops.
    * - UNIMPLEMENTED (NOT_IMPLEMENTED): this version stores no deliveries yet.
    *
@@ -812,7 +861,8 @@ export const GatewayService: GenService<{
    * Repeating: safe.
    *
    * Errors:
-   * - INVALID_ARGUMENT (INVALID_REQUEST): a page size or token that is none.
+   * - INVALID_ARGUMENT (INVALID_REQUEST): an unknown upstream, an invalid page
+   *   size or token.
    * - UNIMPLEMENTED (NOT_IMPLEMENTED): this version has no sessions yet.
    *
    * @generated from rpc taskgate.v1.GatewayService.ListSessions

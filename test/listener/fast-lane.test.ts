@@ -10,8 +10,8 @@ import {
   UpdateTaskResponseSchema,
 } from "../../gen/taskgate/v1/task_status_pb.ts";
 import { createFailure } from "../../src/model/failure.ts";
+import { createRoute } from "../../src/model/route.ts";
 import { errorFromFailure } from "../../src/rpc/errors.ts";
-import { createRoute } from "../../src/rpc/route.ts";
 import { grpcFrame, gzipFrame } from "../support/grpc-frame.ts";
 import { type RawResponse, sendRaw, useHttp2Session, useListener } from "../support/use-listener.ts";
 
@@ -71,7 +71,7 @@ function call(text: string): Buffer {
 }
 
 async function sendBoth(headers: Record<string, string>, body: Buffer | undefined) {
-  const routes = [createRoute(TaskStatusService, { updateTask: behave })];
+  const routes = [createRoute(TaskStatusService, { updateTask: behave }, "public")];
   const responses: RawResponse[] = [];
   for (const fastLane of [true, false]) {
     const { url } = await useListener({ routes, fastLane });
@@ -178,7 +178,7 @@ describe("a client cannot tell the fast lane from the adapter", () => {
 });
 
 test("a body in one-byte pieces is read like any other", async () => {
-  const routes = [createRoute(TaskStatusService, { updateTask: behave })];
+  const routes = [createRoute(TaskStatusService, { updateTask: behave }, "public")];
   const { url } = await useListener({ routes });
   const stream = useHttp2Session(url).request({ ":method": "POST", ...plainHeaders });
   for (const byte of call("world")) {
@@ -199,14 +199,18 @@ test.each([true, false])("a caller who leaves ends the handler's signal (fast la
   const aborted = Promise.withResolvers<unknown>();
   const begun = Promise.withResolvers<void>();
   const routes = [
-    createRoute(TaskStatusService, {
-      async updateTask(_, { signal }) {
-        begun.resolve();
-        await new Promise((resolve) => signal.addEventListener("abort", resolve));
-        aborted.resolve(ConnectError.from(signal.reason).code);
-        throw signal.reason;
+    createRoute(
+      TaskStatusService,
+      {
+        async updateTask(_, { signal }) {
+          begun.resolve();
+          await new Promise((resolve) => signal.addEventListener("abort", resolve));
+          aborted.resolve(ConnectError.from(signal.reason).code);
+          throw signal.reason;
+        },
       },
-    }),
+      "public",
+    ),
   ];
   const { url } = await useListener({ routes, fastLane });
   const stream = useHttp2Session(url).request({ ":method": "POST", ...plainHeaders });
@@ -218,7 +222,7 @@ test.each([true, false])("a caller who leaves ends the handler's signal (fast la
 });
 
 test("a bug is told once, and its text stays inside", async () => {
-  const routes = [createRoute(TaskStatusService, { updateTask: behave })];
+  const routes = [createRoute(TaskStatusService, { updateTask: behave }, "public")];
   for (const fastLane of [true, false]) {
     const { url, unexpected } = await useListener({ routes, fastLane });
     const response = await sendRaw(useHttp2Session(url), plainHeaders, call("bug"));
@@ -229,7 +233,7 @@ test("a bug is told once, and its text stays inside", async () => {
 
 test("the lane serves what it says it serves", async () => {
   // gzipSync stands for a client whose compressor is not the server's own.
-  const routes = [createRoute(TaskStatusService, { updateTask: behave })];
+  const routes = [createRoute(TaskStatusService, { updateTask: behave }, "public")];
   const { url } = await useListener({ routes });
   const response = await sendRaw(
     useHttp2Session(url),

@@ -14,10 +14,12 @@ export function answerUnknownPath(request: NodeRequest, response: NodeResponse):
     response.setHeader("content-type", type);
     response.setHeader("grpc-status", String(Code.Unimplemented));
     response.setHeader("grpc-message", encodeURIComponent(message));
+    response.setHeader("taskgate-reason", "NOT_IMPLEMENTED");
     response.end();
   } else if (/^application\/(json|proto|connect\+(json|proto))\b/.test(type)) {
     response.statusCode = 404;
     response.setHeader("content-type", "application/json");
+    response.setHeader("taskgate-reason", "NOT_IMPLEMENTED");
     response.end(JSON.stringify({ code: "unimplemented", message }));
   } else {
     answerText(response, 404, "taskgate serves gRPC, gRPC-Web and Connect here, and no pages.\n");

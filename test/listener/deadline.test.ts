@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { grantDeadline, grantedMs, parseGrpcTimeout } from "../../src/rpc/deadline.ts";
+import { grantDeadline, grantedMs, parseGrpcTimeout } from "../../src/listener/deadline.ts";
 
 const policy = { defaultMs: 1000, maxMs: 5000 };
 

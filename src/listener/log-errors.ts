@@ -1,4 +1,5 @@
 import { ConnectError, type Interceptor } from "@connectrpc/connect";
+import { pathOf } from "../model/route.ts";
 
 /**
  * Tells of each error that is no `ConnectError`, once: the caller sees only that
@@ -6,7 +7,7 @@ import { ConnectError, type Interceptor } from "@connectrpc/connect";
  */
 export function logErrors(onUnexpectedError: (error: unknown, path: string) => void): Interceptor {
   return (next) => async (request) => {
-    const path = `/${request.service.typeName}/${request.method.name}`;
+    const path = pathOf(request.service, request.method.name);
     function tell(error: unknown): void {
       if (!(error instanceof ConnectError)) {
         onUnexpectedError(error, path);

@@ -1,5 +1,12 @@
 import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
-import { createConnectRouter, createContextKey, createContextValues } from "@connectrpc/connect";
+import {
+  Code,
+  ConnectError,
+  type ContextValues,
+  createConnectRouter,
+  createContextKey,
+  createContextValues,
+} from "@connectrpc/connect";
 import type { UniversalHandler } from "@connectrpc/connect/protocol";
 import {
   compressionBrotli,
@@ -7,19 +14,25 @@ import {
   universalRequestFromNodeRequest,
   universalResponseToNodeResponse,
 } from "@connectrpc/connect-node";
-import type { Admit, CallHead } from "./admission.ts";
-import { callerKey } from "./caller.ts";
+import type { CallHead } from "../model/access.ts";
+import type { Route } from "../model/route.ts";
 import { applyCors } from "./cors.ts";
 import { type DeadlinePolicy, grantDeadline } from "./deadline.ts";
+import { type DescribeError, describeErrors } from "./describe-errors.ts";
 import { createFastLane } from "./fast-lane.ts";
 import { logErrors } from "./log-errors.ts";
 import { answerText, type NodeRequest, type NodeResponse } from "./node-http.ts";
-import type { Route } from "./route.ts";
 import { answerUnknownPath } from "./unknown-path.ts";
 
 export interface RpcHandlerOptions {
   routes: readonly Route[];
-  admit: Admit;
+  /**
+   * Decides about a call before its body is read: throws the error to answer with,
+   * or leaves in the values what handlers need.
+   */
+  admit: (head: CallHead, values: ContextValues) => void;
+  /** Gives every error the details that all have. */
+  describe: DescribeError;
   /** Origins of browser pages that may call. */
   allowedOrigins: readonly string[];
   deadlines: DeadlinePolicy;
@@ -87,8 +100,11 @@ export function createRpcHandler(options: RpcHandlerOptions): RpcHandler {
         answerUnknownPath(request, response);
         return;
       }
-      serve(handler, path, request, response).catch(() => {
-        // Only a response that could not be written comes here: the peer has left.
+      serve(handler, path, request, response).catch((error) => {
+        // A peer that has left says so by a code of its own; anything else is a defect.
+        if (ConnectError.from(error).code === Code.Internal) {
+          options.onUnexpectedError(error, path);
+        }
         response.destroy();
       });
     },
@@ -99,15 +115,19 @@ function createHandlers(options: RpcHandlerOptions): ReadonlyMap<string, Univers
   const router = createConnectRouter({
     acceptCompression: [compressionGzip, compressionBrotli],
     readMaxBytes: options.maxMessageBytes,
+    // A misspelt status must not count as none, and curl must show what is false.
+    jsonOptions: { ignoreUnknownFields: false, alwaysEmitImplicit: true },
     interceptors: [logErrors(options.onUnexpectedError)],
     requestGate(context) {
-      context.values.set(callerKey, options.admit(context.values.get(headKey)));
+      options.admit(context.values.get(headKey), context.values);
     },
   });
   for (const { service, implementation } of options.routes) {
     router.service(service, implementation);
   }
-  return new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+  return new Map(
+    router.handlers.map((handler) => [handler.requestPath, describeErrors(handler, options.describe)]),
+  );
 }
 
 function hostOf(request: NodeRequest): string | undefined {

@@ -1,9 +1,8 @@
 import { cors } from "@connectrpc/connect";
-import { reasonHeader } from "./errors.ts";
 import type { NodeRequest, NodeResponse } from "./node-http.ts";
 
 const requestHeaders = [...cors.allowedHeaders, "authorization"].join(", ");
-const responseHeaders = [...cors.exposedHeaders, reasonHeader].join(", ");
+const responseHeaders = [...cors.exposedHeaders, "taskgate-reason"].join(", ");
 
 /**
  * Answers a browser's questions about calls from other origins, by allow-list.

@@ -6,21 +6,29 @@ import {
   type ServerHttp2Stream,
 } from "node:http2";
 import { create, fromBinary, isMessage, type Message, toBinary } from "@bufbuild/protobuf";
-import { Code, ConnectError, createServiceImplSpec, type MethodImplSpec } from "@connectrpc/connect";
+import {
+  Code,
+  ConnectError,
+  type ContextValues,
+  createServiceImplSpec,
+  type MethodImplSpec,
+} from "@connectrpc/connect";
 import { compressedFlag, createAsyncIterable, type UniversalHandler } from "@connectrpc/connect/protocol";
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { compressionGzip, universalResponseToNodeResponse } from "@connectrpc/connect-node";
-import type { Admit } from "./admission.ts";
-import { callerKey } from "./caller.ts";
+import type { CallHead } from "../model/access.ts";
+import { pathOf, type Route } from "../model/route.ts";
 import { type DeadlinePolicy, grantedMs, parseGrpcTimeout } from "./deadline.ts";
+import type { DescribeError } from "./describe-errors.ts";
 import { headersOf, LaneContext } from "./lane-context.ts";
-import type { Route } from "./route.ts";
 
 export interface FastLaneOptions {
   routes: readonly Route[];
   /** Connect's handlers by path: what is not plain is given to them. */
   handlers: ReadonlyMap<string, UniversalHandler>;
-  admit: Admit;
+  /** Throws the error to answer with, or leaves in the values what handlers need. */
+  admit: (head: CallHead, values: ContextValues) => void;
+  describe: DescribeError;
   deadlines: DeadlinePolicy;
   maxMessageBytes: number;
   /** Is told of an error that is no `ConnectError`; the caller sees only that it is internal. */
@@ -72,13 +80,19 @@ export function createFastLane(options: FastLaneOptions): FastLane {
       const result = await method.spec.impl(input, context);
       output = toBinary(schema, isMessage(result, schema) ? result : create(schema, result));
     } catch (error) {
-      answerError(call, error);
-      if (!(error instanceof ConnectError)) {
-        options.onUnexpectedError(error, method.path);
-      }
+      fail(call, error);
       return;
     }
     await answer(call, output);
+  }
+
+  function fail(call: LaneCall, error: unknown): void {
+    if (error instanceof ConnectError) {
+      answerError(call, options.describe(error));
+      return;
+    }
+    answerError(call, options.describe(new ConnectError("internal error", Code.Internal)));
+    options.onUnexpectedError(error, call.method.path);
   }
 
   return (stream, headers) => {
@@ -93,17 +107,13 @@ export function createFastLane(options: FastLaneOptions): FastLane {
     stream.on("error", () => undefined);
     stream.once("close", () => context.leave());
     try {
-      context.values.set(
-        callerKey,
-        options.admit({
-          path: method.path,
-          host: headers[":authority"] ?? "",
-          origin: headers.origin,
-          authorization: headers.authorization,
-        }),
+      const { origin, authorization } = headers;
+      options.admit(
+        { path: method.path, host: headers[":authority"] ?? "", origin, authorization },
+        context.values,
       );
     } catch (error) {
-      answerError(call, error);
+      fail(call, error);
       return true;
     }
     readBody(stream, maxMessageBytes, (body) => {
@@ -120,7 +130,7 @@ function createMethods({ routes, handlers }: FastLaneOptions): ReadonlyMap<strin
   const methods = new Map<string, LaneMethod>();
   for (const { service, implementation } of routes) {
     for (const spec of Object.values(createServiceImplSpec(service, implementation).methods)) {
-      const path = `/${service.typeName}/${spec.method.name}`;
+      const path = pathOf(service, spec.method.name);
       const handler = handlers.get(path);
       if (spec.kind === "unary" && handler !== undefined) {
         methods.set(path, { path, spec, handler });
@@ -231,15 +241,12 @@ async function answer(call: LaneCall, message: Uint8Array): Promise<void> {
   stream.end(frame);
 }
 
-function answerError({ stream, headers, context }: LaneCall, error: unknown): void {
+function answerError({ stream, headers, context }: LaneCall, error: ConnectError): void {
   context.release();
   if (stream.closed || stream.destroyed) {
     return;
   }
-  const trailer = setTrailerStatus(
-    new Headers(context.setTrailer),
-    error instanceof ConnectError ? error : new ConnectError("internal error", Code.Internal),
-  );
+  const trailer = setTrailerStatus(new Headers(context.setTrailer), error);
   const isGzip = acceptsGzip(headers);
   if (context.setHeader === undefined) {
     stream.respond({ ...responseHeaders(context, isGzip), ...nodeHeaders(trailer) }, { endStream: true });
