@@ -4,6 +4,7 @@ import { startGateway } from "../src/gateway.ts";
 import { formatListenAddress } from "../src/model/listen-address.ts";
 import { createPinoLog } from "../src/ops/pino-log.ts";
 import { startSandbox } from "../src/sandbox/sandbox.ts";
+import { sandboxSettings } from "../src/sandbox-settings.ts";
 import { version } from "../src/version.ts";
 import { showAidbox } from "./show-aidbox.ts";
 import { showOrchestra } from "./show-orchestra.ts";
@@ -17,17 +18,12 @@ import { createStory } from "./story.ts";
  */
 const sandbox = await startSandbox();
 const config = parseConfig({
-  env: {
-    TASKGATE_LISTEN: "127.0.0.1:0",
-    TASKGATE_OPS_LISTEN: "off",
-    TASKGATE_LOG_LEVEL: "warn",
-    ORCHESTRA_WEBHOOK_URL: sandbox.orchestra.webhookUrl,
-    ORCHESTRA_API_KEY: sandbox.orchestra.apiKey,
-    TASKGATE_ORCHESTRATOR_URL: sandbox.orchestrator.url,
-    TASKGATE_AIDBOX_URL: sandbox.aidbox.url,
-    TASKGATE_AIDBOX_CLIENT_ID: sandbox.aidbox.clientId,
-    TASKGATE_AIDBOX_CLIENT_SECRET: sandbox.aidbox.clientSecret,
+  fixed: {
+    ...sandboxSettings(sandbox),
+    listen: "127.0.0.1:0",
+    opsListen: "off",
   },
+  env: {},
   flags: {},
   readFile: () => "",
 });

@@ -5,7 +5,7 @@ import type { Config } from "./config/config.ts";
 import { listen } from "./listener/listener.ts";
 import { createRpcHandler } from "./listener/rpc-handler.ts";
 import { createDeliveryIds } from "./model/delivery-id.ts";
-import { formatListenAddress, type ListenAddress } from "./model/listen-address.ts";
+import { formatListenAddress, type ListenAddress, type TcpAddress } from "./model/listen-address.ts";
 import type { Log } from "./model/log.ts";
 import { serveProbes } from "./ops/probe-server.ts";
 import { createDirectOutbox } from "./outbox/direct-outbox.ts";
@@ -20,7 +20,7 @@ import { createTaskStatusRoute } from "./rpc/task-status.ts";
 import { tokensOf } from "./tokens.ts";
 import { prepareTaskOutcome } from "./upstream/aidbox.ts";
 import { prepareRunReport } from "./upstream/orchestra.ts";
-import { prepareCallback } from "./upstream/orchestrator.ts";
+import { callbackTask, prepareCallback } from "./upstream/orchestrator.ts";
 import { createUpstreams } from "./upstreams.ts";
 
 // Beyond these a peer gets no connection, or waits with its next call.
@@ -41,7 +41,7 @@ export interface Gateway {
   /** Where the RPCs are, with the port that was chosen where 0 was asked for. */
   address: ListenAddress;
   /** Where the probes are; undefined when they are off. */
-  opsAddress: ListenAddress | undefined;
+  opsAddress: TcpAddress | undefined;
   /**
    * Stops: is not ready any more, takes no new connections, answers what is under
    * way within the drain timeout, then ends what is left.
@@ -64,9 +64,7 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
 
   const services = [
     createTaskStatusRoute({
-      report:
-        orchestra &&
-        ((report, options) => outbox.submit(prepareRunReport(report, outbox.lastStatus), options)),
+      report: orchestra && ((report, options) => outbox.submit(prepareRunReport(report), options)),
       defaultRun: config.orchestra?.defaultRun,
       limits,
     }),
@@ -74,7 +72,7 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
       bases: upstreams.callbackBases,
       complete: (target, body, options) => outbox.submit(prepareCallback(target, body), options),
       progress: (target, body, signal) =>
-        outbox.inOrder(prepareCallback(target, ""), () => orchestrator.progress(target, body, signal)),
+        outbox.inOrder(callbackTask(target), signal, () => orchestrator.progress(target, body, signal)),
       limits,
     }),
     createExecutorRoute({
@@ -141,6 +139,9 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
     throw error;
   });
   serving.set(true);
+  if (upstreams.infos.every(({ configured }) => !configured)) {
+    log.warn("no upstream is configured: every report will be refused");
+  }
   log.info("listening", {
     address: formatListenAddress(listener.address),
     ops: probes && formatListenAddress(probes.address),

@@ -7,6 +7,10 @@ import { createHttpClient, type HttpClient } from "./upstream/http-client.ts";
 import { createOrchestra, orchestraCapabilities } from "./upstream/orchestra.ts";
 import { createOrchestrator, type Orchestrator, orchestratorCapabilities } from "./upstream/orchestrator.ts";
 
+const connections = 64;
+const maxResponseBytes = 16 * 1024 * 1024;
+const connectTimeoutMs = 5000;
+
 /** An upstream as `GetInfo` tells of it. */
 export interface UpstreamInfo {
   name: string;
@@ -33,16 +37,12 @@ export interface Upstreams {
 /** Creates the upstreams of a configuration, each origin with connections of its own. */
 export function createUpstreams(config: Config, now: () => number): Upstreams {
   const clients = new Map<string, HttpClient>();
-  function httpOf(origin: string): HttpClient {
+  // One set of connections per origin and purpose.
+  function httpOf(origin: string, purpose = ""): HttpClient {
+    const name = `${origin} ${purpose}`;
     const client =
-      clients.get(origin) ??
-      createHttpClient({
-        origin,
-        connections: 64,
-        maxResponseBytes: 16 * 1024 * 1024,
-        connectTimeoutMs: 5000,
-      });
-    clients.set(origin, client);
+      clients.get(name) ?? createHttpClient({ origin, connections, maxResponseBytes, connectTimeoutMs });
+    clients.set(name, client);
     return client;
   }
 
@@ -57,22 +57,20 @@ export function createUpstreams(config: Config, now: () => number): Upstreams {
     });
 
   const bases = new Map(
-    config.orchestrator?.bases.map(({ origin, path }) => [
+    config.orchestrator?.bases.map(({ origin, path, token }) => [
       origin + path,
-      { http: httpOf(origin), basePath: path, token: constant(config.orchestrator?.token) },
+      { http: httpOf(origin), basePath: path, token: constant(token) },
     ]),
   );
   const orchestrator = createOrchestrator({ bases, timeoutMs: config.orchestrator?.timeoutMs ?? 0, now });
 
+  const aidboxRpc = ({ base, ...credentials }: NonNullable<Config["aidbox"]>, http: HttpClient) =>
+    createAidboxRpc({ http, basePath: base.path, credentials: constant(credentials), now });
   const aidbox =
     config.aidbox &&
     createAidbox({
-      rpc: createAidboxRpc({
-        http: httpOf(config.aidbox.base.origin),
-        basePath: config.aidbox.base.path,
-        credentials: constant(config.aidbox),
-        now,
-      }),
+      rpc: aidboxRpc(config.aidbox, httpOf(config.aidbox.base.origin)),
+      longPollRpc: aidboxRpc(config.aidbox, httpOf(config.aidbox.base.origin, "long-poll")),
       timeoutMs: config.aidbox.timeoutMs,
       notifications: config.aidbox.notifications,
     });

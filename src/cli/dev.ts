@@ -1,31 +1,31 @@
 import { startGateway } from "../gateway.ts";
 import { formatListenAddress } from "../model/listen-address.ts";
 import { createPinoLog } from "../ops/pino-log.ts";
-import { startSandbox } from "../sandbox/sandbox.ts";
+import { type Sandbox, startSandbox } from "../sandbox/sandbox.ts";
+import { sandboxSettings } from "../sandbox-settings.ts";
 import { version } from "../version.ts";
 import { type CliContext, exitCodes } from "./cli-context.ts";
 import { readConfig } from "./read-config.ts";
 import { untilSignal } from "./until-signal.ts";
 
+// Where the sandbox listens, so that a command can be written down.
+const ports = { orchestra: 7461, orchestrator: 7462, aidbox: 7463 };
+
 /**
  * `taskgate dev`: a gateway and, in the same process, a sandbox of the three
- * upstreams that it is configured with. Nothing leaves this machine.
+ * upstreams that it is configured with, whatever else is set. Nothing leaves this
+ * machine.
  */
 export async function runDev(context: CliContext): Promise<number> {
-  const sandbox = await startSandbox({ ports: { orchestra: 7461, orchestrator: 7462, aidbox: 7463 } });
+  let sandbox: Sandbox;
   try {
-    const config = readConfig({
-      ...context,
-      env: {
-        ...context.env,
-        ORCHESTRA_WEBHOOK_URL: sandbox.orchestra.webhookUrl,
-        ORCHESTRA_API_KEY: sandbox.orchestra.apiKey,
-        TASKGATE_ORCHESTRATOR_URL: sandbox.orchestrator.url,
-        TASKGATE_AIDBOX_URL: sandbox.aidbox.url,
-        TASKGATE_AIDBOX_CLIENT_ID: sandbox.aidbox.clientId,
-        TASKGATE_AIDBOX_CLIENT_SECRET: sandbox.aidbox.clientSecret,
-      },
-    });
+    sandbox = await startSandbox({ ports });
+  } catch (error) {
+    context.printError(`taskgate: the sandbox could not start: ${messageOf(error)}\n`);
+    return exitCodes.startFailed;
+  }
+  try {
+    const config = readConfig(context, sandboxSettings(sandbox));
     if (config === undefined) {
       return exitCodes.startFailed;
     }
@@ -43,7 +43,14 @@ export async function runDev(context: CliContext): Promise<number> {
     await untilSignal(context);
     await gateway.stop();
     return exitCodes.ok;
+  } catch (error) {
+    context.printError(`taskgate: the gateway could not start: ${messageOf(error)}\n`);
+    return exitCodes.startFailed;
   } finally {
     await sandbox.close();
   }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : "unknown error";
 }

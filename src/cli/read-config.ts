@@ -5,10 +5,13 @@ import { flagOf, type SettingName, settings } from "../config/settings.ts";
 import type { CliContext } from "./cli-context.ts";
 
 /**
- * Reads the configuration from flags and variables. Prints every problem and
- * returns undefined when there is one.
+ * Reads the configuration from flags and variables, but for what is fixed. Prints
+ * every problem and returns undefined when there is one.
  */
-export function readConfig(context: CliContext): Config | undefined {
+export function readConfig(
+  context: CliContext,
+  fixed: Partial<Record<SettingName, string>> = {},
+): Config | undefined {
   const names = Object.keys(settings) as SettingName[];
   let flags: Readonly<Record<string, string | undefined>>;
   try {
@@ -23,7 +26,7 @@ export function readConfig(context: CliContext): Config | undefined {
     context.printError(`taskgate: ${error instanceof Error ? error.message : "wrong arguments"}\n`);
     return undefined;
   }
-  const result = parseConfig({ env: context.env, flags, readFile: context.readFile });
+  const result = parseConfig({ fixed, env: context.env, flags, readFile: context.readFile });
   if ("config" in result) {
     return result.config;
   }

@@ -7,6 +7,10 @@ import { type CliContext, exitCodes } from "./cli-context.ts";
  */
 export async function runCommand(context: CliContext): Promise<number> {
   const [command, ...args] = context.args;
+  if (args.includes("--help") || args.includes("-h")) {
+    context.print((await import("./help.ts")).helpText());
+    return exitCodes.ok;
+  }
   switch (command) {
     case "serve":
       return (await import("./serve.ts")).runServe({ ...context, args });

@@ -1,4 +1,4 @@
-import { startGateway } from "../gateway.ts";
+import { type Gateway, startGateway } from "../gateway.ts";
 import { createPinoLog } from "../ops/pino-log.ts";
 import { version } from "../version.ts";
 import { type CliContext, exitCodes } from "./cli-context.ts";
@@ -12,13 +12,14 @@ export async function runServe(context: CliContext): Promise<number> {
     return exitCodes.startFailed;
   }
   const log = createPinoLog(config.logLevel);
+  let gateway: Gateway;
   try {
-    const gateway = await startGateway({ config, version, log });
-    await untilSignal(context);
-    await gateway.stop();
-    return exitCodes.ok;
+    gateway = await startGateway({ config, version, log });
   } catch (error) {
     log.error("the gateway could not start", error);
     return exitCodes.startFailed;
   }
+  await untilSignal(context);
+  await gateway.stop();
+  return exitCodes.ok;
 }

@@ -1,5 +1,5 @@
 import type { Limits } from "../model/limits.ts";
-import type { ListenAddress } from "../model/listen-address.ts";
+import type { ListenAddress, TcpAddress } from "../model/listen-address.ts";
 import type { RunKey } from "../model/run-report.ts";
 
 /** A base URL, taken apart and checked. */
@@ -14,7 +14,7 @@ export interface BaseUrl {
 export interface Config {
   listen: ListenAddress;
   /** Undefined: no probes. */
-  opsListen: ListenAddress | undefined;
+  opsListen: TcpAddress | undefined;
   orchestra:
     | {
         origin: string;
@@ -24,7 +24,9 @@ export interface Config {
         defaultRun: RunKey | undefined;
       }
     | undefined;
-  orchestrator: { bases: readonly BaseUrl[]; token: string | undefined; timeoutMs: number } | undefined;
+  orchestrator:
+    | { bases: readonly (BaseUrl & { token: string | undefined })[]; timeoutMs: number }
+    | undefined;
   aidbox:
     | {
         base: BaseUrl;

@@ -1,13 +1,20 @@
 import { defaultLimits } from "../model/limits.ts";
-import { isLocalAddress, type ListenAddress, parseListenAddress } from "../model/listen-address.ts";
+import {
+  isLocalAddress,
+  type ListenAddress,
+  parseListenAddress,
+  type TcpAddress,
+} from "../model/listen-address.ts";
 import type { RunKey } from "../model/run-report.ts";
 import { parseUuid } from "../model/uuid.ts";
 import type { BaseUrl, Config } from "./config.ts";
 import { parseDurationMs } from "./duration.ts";
 import { envOf, flagOf, type Setting, type SettingName, settings } from "./settings.ts";
 
-/** Where settings come from. A flag wins over a variable. */
+/** Where settings come from. What is fixed wins over a flag, and a flag over a variable. */
 export interface ConfigSources {
+  /** Values that nobody may change. */
+  fixed?: Partial<Record<SettingName, string>>;
   env: Readonly<Record<string, string | undefined>>;
   /** By flag name, without dashes. */
   flags: Readonly<Record<string, string | undefined>>;
@@ -41,9 +48,9 @@ export function parseConfig(sources: ConfigSources): ConfigResult {
   }
   const config: Config = {
     listen: listen ?? { kind: "tcp", host: "127.0.0.1", port: 0 },
-    opsListen: read.value("opsListen") === "off" ? undefined : read.address("opsListen"),
+    opsListen: read.value("opsListen") === "off" ? undefined : read.tcpAddress("opsListen"),
     orchestra: parseOrchestra(read, problems),
-    orchestrator: parseOrchestrator(read),
+    orchestrator: parseOrchestrator(read, problems),
     aidbox: parseAidbox(read, problems),
     authToken,
     adminToken,
@@ -68,6 +75,10 @@ type Reader = ReturnType<typeof createReader>;
 
 function createReader(sources: ConfigSources, problems: string[]) {
   function value(name: SettingName): string | undefined {
+    const fixed = sources.fixed?.[name];
+    if (fixed !== undefined) {
+      return fixed;
+    }
     const setting: Setting = settings[name];
     const env = envOf(name);
     const flag = sources.flags[flagOf(name)];
@@ -106,6 +117,15 @@ function createReader(sources: ConfigSources, problems: string[]) {
     text: (name: SettingName) => nonEmpty(value(name)),
     address: (name: SettingName): ListenAddress | undefined =>
       parsed(name, parseListenAddress, "host:port or unix:PATH"),
+    tcpAddress: (name: SettingName): TcpAddress | undefined =>
+      parsed(
+        name,
+        (text) => {
+          const address = parseListenAddress(text);
+          return address?.kind === "tcp" ? address : undefined;
+        },
+        "host:port",
+      ),
     durationMs: (name: SettingName): number =>
       parsed(name, parseDurationMs, "a duration such as 30s, 500ms or 2m") ?? 0,
     boolean: (name: SettingName): boolean =>
@@ -178,15 +198,22 @@ function parseDefaultRun(read: Reader, problems: string[]): RunKey | undefined {
   return taskRunId === undefined ? undefined : { taskRunId, attempt };
 }
 
-function parseOrchestrator(read: Reader): Config["orchestrator"] {
+function parseOrchestrator(read: Reader, problems: string[]): Config["orchestrator"] {
   const urls = read.urls("orchestratorUrl");
-  return urls.length === 0
-    ? undefined
-    : {
-        bases: urls.map(baseUrl),
-        token: read.text("orchestratorToken"),
-        timeoutMs: read.durationMs("orchestratorTimeout"),
-      };
+  if (urls.length === 0) {
+    return undefined;
+  }
+  // A credential goes to its own base only, so several bases need as many.
+  const tokens = read.text("orchestratorToken")?.split(",") ?? urls.map(() => "");
+  if (tokens.length !== urls.length) {
+    problems.push(
+      `${envOf("orchestratorToken")} must hold one token for each of the ${urls.length} URLs in ${envOf("orchestratorUrl")}, with commas between`,
+    );
+  }
+  return {
+    bases: urls.map((url, index) => ({ ...baseUrl(url), token: nonEmpty(tokens[index]?.trim()) })),
+    timeoutMs: read.durationMs("orchestratorTimeout"),
+  };
 }
 
 function parseAidbox(read: Reader, problems: string[]): Config["aidbox"] {
@@ -224,9 +251,9 @@ function parseOrigins(read: Reader, problems: string[]): readonly string[] {
 }
 
 function parseLogLevel(read: Reader, problems: string[]): string {
-  const level = read.text("logLevel") ?? "info";
-  if (!["debug", "info", "warn", "error", "silent"].includes(level)) {
-    problems.push(`${envOf("logLevel")} must be debug, info, warn, error or silent`);
+  const level = read.text("logLevel") ?? "";
+  if (!["info", "warn", "error", "silent"].includes(level)) {
+    problems.push(`${envOf("logLevel")} must be info, warn, error or silent`);
   }
   return level;
 }

@@ -11,13 +11,25 @@ export interface NewDelivery {
   readonly key: string;
   /** Where to, as the upstream itself understands it. May be a secret. */
   readonly target: string;
-  /** The body of the request, exactly as it will be sent. */
+  /** What is sent, but for the status. */
   readonly body: string;
-  /** The status that is reported, in the upstream's words. Undefined: none. */
-  readonly status?: string;
+  /** The status that is reported, in the upstream's words; undefined: none, or the last one. */
+  readonly status?: string | undefined;
+  /**
+   * The report goes with the last status that was accepted for its task, or with
+   * this one where there is none.
+   */
+  readonly statusDefault?: string | undefined;
+}
+
+/** A delivery on its way to the upstream: its status is settled. */
+export interface SentDelivery {
+  readonly target: string;
+  readonly body: string;
+  readonly status?: string | undefined;
 }
 
 /** An upstream that deliveries can be sent to. */
 export interface DeliveryUpstream {
-  send(delivery: Pick<NewDelivery, "target" | "body">, signal?: AbortSignal): Promise<AttemptResult>;
+  send(delivery: SentDelivery, signal?: AbortSignal): Promise<AttemptResult>;
 }

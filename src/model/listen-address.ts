@@ -1,7 +1,12 @@
+/** A TCP address to listen on. */
+export interface TcpAddress {
+  readonly kind: "tcp";
+  readonly host: string;
+  readonly port: number;
+}
+
 /** Where to listen: a TCP address, or the path of a Unix socket. */
-export type ListenAddress =
-  | { readonly kind: "tcp"; readonly host: string; readonly port: number }
-  | { readonly kind: "unix"; readonly path: string };
+export type ListenAddress = TcpAddress | { readonly kind: "unix"; readonly path: string };
 
 /**
  * Reads `host:port`, `[ipv6]:port`, `:port` (all addresses) or `unix:PATH`.

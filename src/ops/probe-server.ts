@@ -1,8 +1,8 @@
 import http from "node:http";
-import type { ListenAddress } from "../model/listen-address.ts";
+import type { TcpAddress } from "../model/listen-address.ts";
 
 export interface ProbeServerOptions {
-  address: ListenAddress;
+  address: TcpAddress;
   /** The gateway listens and has opened what it stores. */
   isStarted: () => boolean;
   /** The gateway takes calls. Never depends on an upstream. */
@@ -12,7 +12,7 @@ export interface ProbeServerOptions {
 /** The port for probes. */
 export interface ProbeServer {
   /** The address, with the port that was chosen where 0 was asked for. */
-  address: ListenAddress;
+  address: TcpAddress;
   close(): Promise<void>;
 }
 
@@ -32,7 +32,8 @@ export async function serveProbes(options: ProbeServerOptions): Promise<ProbeSer
       const probe = probes[request.url?.split("?", 1)[0] ?? ""];
       request.resume();
       if (probe === undefined || (request.method !== "GET" && request.method !== "HEAD")) {
-        answer(response, probe === undefined ? 404 : 405, "not found");
+        const [status, text] = probe === undefined ? [404, "not found"] : [405, "only GET and HEAD"];
+        answer(response, status, text);
         return;
       }
       const problem = probe();
@@ -43,29 +44,20 @@ export async function serveProbes(options: ProbeServerOptions): Promise<ProbeSer
   const { address } = options;
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
-    const where =
-      address.kind === "unix" ? { path: address.path } : { host: address.host, port: address.port };
-    server.listen(where, () => {
+    server.listen({ host: address.host, port: address.port }, () => {
       server.off("error", reject);
       resolve();
     });
   });
+  const bound = server.address();
   return {
-    address: boundAddress(server, address),
+    address: typeof bound === "object" && bound !== null ? { ...address, port: bound.port } : address,
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
         server.closeAllConnections();
       }),
   };
-}
-
-function boundAddress(server: http.Server, address: ListenAddress): ListenAddress {
-  const bound = server.address();
-  if (address.kind === "unix" || bound === null || typeof bound === "string") {
-    return address;
-  }
-  return { ...address, port: bound.port };
 }
 
 function answer(response: http.ServerResponse, status: number, text: string): void {

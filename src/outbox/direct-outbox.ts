@@ -1,8 +1,11 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import { DeliveryState, ReceiptSchema } from "../../gen/taskgate/v1/receipt_pb.ts";
+import type { AttemptFailure, AttemptResult } from "../model/attempt-result.ts";
 import type { DeliveryUpstream, NewDelivery } from "../model/delivery.ts";
 import type { CreateDeliveryId } from "../model/delivery-id.ts";
+import { createFailure } from "../model/failure.ts";
 import type { Submission, SubmitOptions } from "../model/submission.ts";
 
 type TaskName = Pick<NewDelivery, "upstream" | "key">;
@@ -21,14 +24,15 @@ export interface DirectOutboxDeps {
  */
 export interface DirectOutbox {
   /**
-   * Sends a report. Reports of one task leave in the order of their calls, one
-   * at a time.
+   * Sends a report. Reports of one task leave in the order of their calls, one at a
+   * time. A caller who gives up while another report is under way has sent nothing.
    */
   submit(delivery: NewDelivery, options: SubmitOptions): Promise<Submission>;
-  /** The last status that was accepted for a task, as far as it is remembered. */
-  lastStatus(task: TaskName): string | undefined;
-  /** Does something else for a task, in the same order as its reports. */
-  inOrder<Result>(task: TaskName, run: () => Promise<Result>): Promise<Result>;
+  /**
+   * Does something else for a task, in the same order as its reports. Rejects with
+   * the signal's reason, and does nothing, when it aborts before its turn.
+   */
+  inOrder<Result>(task: TaskName, signal: AbortSignal, run: () => Promise<Result>): Promise<Result>;
 }
 
 /** Creates an outbox that stores nothing. */
@@ -36,48 +40,103 @@ export function createDirectOutbox(deps: DirectOutboxDeps): DirectOutbox {
   const tails = new Map<string, Promise<unknown>>();
   const statuses = createRecentMap<string>(10_000);
 
-  async function inOrder<Result>(task: TaskName, run: () => Promise<Result>): Promise<Result> {
-    const key = nameText(task);
-    const before = tails.get(key);
-    const result = before === undefined ? run() : before.then(run);
-    const tail = result.catch(() => undefined);
-    tails.set(key, tail);
-    try {
-      return await result;
-    } finally {
-      if (tails.get(key) === tail) {
-        tails.delete(key);
+  async function inOrder<Result>(
+    task: TaskName,
+    signal: AbortSignal,
+    run: () => Promise<Result>,
+  ): Promise<Result> {
+    const name = nameText(task);
+    const before = tails.get(name);
+    const turn = before === undefined ? run() : before.then(() => runUnlessAborted(signal, run));
+    const tail = turn.catch(() => undefined);
+    tails.set(name, tail);
+    void tail.then(() => {
+      if (tails.get(name) === tail) {
+        tails.delete(name);
       }
+    });
+    return before === undefined ? turn : unlessAborted(signal, before, turn);
+  }
+
+  async function send(delivery: NewDelivery, signal: AbortSignal): Promise<AttemptResult> {
+    const upstream = deps.upstreams.get(delivery.upstream);
+    if (upstream === undefined) {
+      throw new Error(`there is no upstream ${delivery.upstream}`);
     }
+    const { target, body } = delivery;
+    const name = nameText(delivery);
+    // Asked when its turn has come: the report before it may have changed the answer.
+    const status =
+      delivery.status ?? (delivery.statusDefault && (statuses.get(name) ?? delivery.statusDefault));
+    const result = await upstream.send({ target, body, status }, signal);
+    if (result.kind === "accepted" && status !== undefined) {
+      statuses.set(name, status);
+    }
+    return result;
   }
 
   return {
     inOrder,
-    lastStatus: (task) => statuses.get(nameText(task)),
     async submit(delivery, options) {
       const deliveryId = deps.createDeliveryId();
       const createTime = timestampFromMs(deps.now());
-      const upstream = deps.upstreams.get(delivery.upstream);
-      if (upstream === undefined) {
-        throw new Error(`there is no upstream ${delivery.upstream}`);
-      }
-      const result = await inOrder(delivery, () => upstream.send(delivery, options.signal));
+      let attempts = 0;
+      const result = await inOrder(delivery, options.signal, () => {
+        attempts = 1;
+        return send(delivery, options.signal);
+      }).catch((error): AttemptResult => {
+        if (attempts === 0) {
+          return notSent(delivery.upstream);
+        }
+        throw error;
+      });
       if (result.kind !== "accepted") {
-        const metadata = { ...result.failure.metadata, attempt: "1", delivery_id: deliveryId };
+        const metadata = {
+          ...result.failure.metadata,
+          attempt: String(attempts),
+          delivery_id: deliveryId,
+        };
         return { kind: "failed", failure: { ...result.failure, metadata } };
-      }
-      if (delivery.status !== undefined) {
-        statuses.set(nameText(delivery), delivery.status);
       }
       const receipt = create(ReceiptSchema, {
         deliveryId,
         state: DeliveryState.DELIVERED,
-        attempts: 1,
+        attempts,
         createTime,
         deliverTime: timestampFromMs(deps.now()),
       });
       return { kind: "accepted", receipt, answer: result.answer };
     },
+  };
+}
+
+async function runUnlessAborted<Result>(signal: AbortSignal, run: () => Promise<Result>): Promise<Result> {
+  signal.throwIfAborted();
+  return run();
+}
+
+// Waits for a turn; once it has come, the signal is the business of what runs then.
+function unlessAborted<Result>(
+  signal: AbortSignal,
+  before: Promise<unknown>,
+  turn: Promise<Result>,
+): Promise<Result> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason);
+    signal.addEventListener("abort", onAbort, { once: true });
+    void before.then(() => signal.removeEventListener("abort", onAbort));
+    turn.then(resolve, reject);
+  });
+}
+
+function notSent(upstream: string): AttemptFailure {
+  return {
+    kind: "unavailable",
+    failure: createFailure(
+      ErrorReason.UPSTREAM_UNAVAILABLE,
+      "not sent: an earlier report of the task was still under way",
+      { metadata: { upstream } },
+    ),
   };
 }
 

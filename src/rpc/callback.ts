@@ -30,7 +30,10 @@ export interface CallbackDeps {
   bases: readonly string[];
   /** Takes a result, a JSON object as text, towards the Orchestrator. */
   complete: (target: CallbackTarget, body: string, options: SubmitOptions) => Promise<Submission>;
-  /** Sends a progress, a JSON object or string as text. */
+  /**
+   * Sends a progress, a JSON object or string as text, when no other request of the
+   * callback is under way. Rejects when the signal aborts before.
+   */
   progress: (target: CallbackTarget, body: string, signal: AbortSignal) => Promise<AttemptResult>;
   limits: Limits;
 }

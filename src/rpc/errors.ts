@@ -96,10 +96,12 @@ export function errorOfEndedCall(failure: Failure, signal: AbortSignal): Connect
   if (reason.code !== Code.DeadlineExceeded) {
     return reason;
   }
-  const timeout = createFailure(
-    ErrorReason.UPSTREAM_TIMEOUT,
-    `the deadline ended before ${failure.metadata.upstream ?? "the upstream"} answered`,
-    { metadata: failure.metadata },
+  const upstream = failure.metadata.upstream ?? "the upstream";
+  const message =
+    failure.metadata.attempt === "0"
+      ? `the deadline ended before the call was sent to ${upstream}: ${failure.message}`
+      : `the deadline ended before ${upstream} answered`;
+  return errorFromFailure(
+    createFailure(ErrorReason.UPSTREAM_TIMEOUT, message, { metadata: failure.metadata }),
   );
-  return errorFromFailure(timeout);
 }

@@ -1,21 +1,22 @@
 import { createHash } from "node:crypto";
+import { isDeepStrictEqual } from "node:util";
+import { create } from "@bufbuild/protobuf";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import {
   type CreateTaskRequest,
   type CreateWorkflowRequest,
   type ExecutorService,
+  GetTaskRequestSchema,
+  GetWorkflowRequestSchema,
   ListOrder,
 } from "../../gen/taskgate/v1/executor_pb.ts";
+import type { CallResult } from "../model/call-result.ts";
+import { createFailure } from "../model/failure.ts";
 import { callerKey } from "./caller.ts";
 import { type ExecutorDeps, requireAidbox, unwrap } from "./executor-upstream.ts";
 import { paramsText } from "./json-choice.ts";
 import { assertSize, createRequestChecker, type RequestChecker } from "./request-checker.ts";
-import {
-  activityFromResource,
-  logEntryFromResource,
-  taskFromResource,
-  workflowFromResource,
-} from "./task-message.ts";
 
 type ClientRpcs = Pick<
   ServiceImpl<typeof ExecutorService>,
@@ -36,25 +37,24 @@ export function createClientRpcs(deps: ExecutorDeps): ClientRpcs {
       const aidbox = requireAidbox(deps.upstream);
       const { id, params } = checkCreate(request, context, deps);
       const result = await aidbox.createTask(request, id, params, context.signal);
-      return { task: taskFromResource(unwrap(result, context, { task_id: id })) };
+      const settled = await sameAsBefore(result, request, params, async () => {
+        const found = await aidbox.getTask(create(GetTaskRequestSchema, { id }), context.signal);
+        return found.kind === "ok" ? found.value.task : undefined;
+      });
+      return { task: unwrap(settled, context, { task_id: id }) };
     },
 
     async getTask(request, context) {
       const aidbox = requireAidbox(deps.upstream);
       checkId(request.id);
-      const found = unwrap(await aidbox.getTask(request, context.signal), context);
-      return {
-        task: taskFromResource(found.task),
-        settingsJson: found.settings ?? "",
-        log: found.log.map(logEntryFromResource),
-      };
+      return unwrap(await aidbox.getTask(request, context.signal), context);
     },
 
     async cancelTask(request, context) {
       const aidbox = requireAidbox(deps.upstream);
       checkId(request.id);
       const result = await aidbox.cancelTask(request.id, context.signal);
-      return { task: taskFromResource(unwrap(result, context)) };
+      return { task: unwrap(result, context) };
     },
 
     async listTasks(request, context) {
@@ -68,33 +68,31 @@ export function createClientRpcs(deps: ExecutorDeps): ClientRpcs {
       });
       checkFilter(request, checker);
       checker.throwIfInvalid();
-      const resources = unwrap(await aidbox.listTasks(request, context.signal), context);
-      return { tasks: resources.map(taskFromResource) };
+      return { tasks: unwrap(await aidbox.listTasks(request, context.signal), context) };
     },
 
     async createWorkflow(request, context) {
       const aidbox = requireAidbox(deps.upstream);
       const { id, params } = checkCreate(request, context, deps);
       const result = await aidbox.createWorkflow(request, id, params, context.signal);
-      return { workflow: workflowFromResource(unwrap(result, context, { workflow_id: id })) };
+      const settled = await sameAsBefore(result, request, params, async () => {
+        const found = await aidbox.getWorkflow(create(GetWorkflowRequestSchema, { id }), context.signal);
+        return found.kind === "ok" ? found.value.workflow : undefined;
+      });
+      return { workflow: unwrap(settled, context, { workflow_id: id }) };
     },
 
     async getWorkflow(request, context) {
       const aidbox = requireAidbox(deps.upstream);
       checkId(request.id);
-      const found = unwrap(await aidbox.getWorkflow(request, context.signal), context);
-      return {
-        workflow: workflowFromResource(found.workflow),
-        activities: found.activities.map(activityFromResource),
-        decisions: found.decisions.map(taskFromResource),
-      };
+      return unwrap(await aidbox.getWorkflow(request, context.signal), context);
     },
 
     async cancelWorkflow(request, context) {
       const aidbox = requireAidbox(deps.upstream);
       checkId(request.id);
       const result = await aidbox.cancelWorkflow(request.id, context.signal);
-      return { workflow: workflowFromResource(unwrap(result, context)) };
+      return { workflow: unwrap(result, context) };
     },
 
     async listWorkflows(request, context) {
@@ -102,10 +100,43 @@ export function createClientRpcs(deps: ExecutorDeps): ClientRpcs {
       const checker = createRequestChecker();
       checkFilter(request, checker);
       checker.throwIfInvalid();
-      const resources = unwrap(await aidbox.listWorkflows(request, context.signal), context);
-      return { workflows: resources.map(workflowFromResource) };
+      return { workflows: unwrap(await aidbox.listWorkflows(request, context.signal), context) };
     },
   };
+}
+
+// Aidbox refuses a second creation under one id. Where the id comes from a request
+// id, that is the same request again, and its answer is what the first one made;
+// unless its content is another.
+async function sameAsBefore<Created extends { definition: string; resourceJson: string }>(
+  result: CallResult<Created>,
+  request: CreateTaskRequest | CreateWorkflowRequest,
+  params: string,
+  find: () => Promise<Created | undefined>,
+): Promise<CallResult<Created>> {
+  const isRepetition =
+    result.kind === "failed" &&
+    result.failure.reason === ErrorReason.UPSTREAM_REJECTED &&
+    request.requestId !== "" &&
+    request.id === "";
+  const before = isRepetition ? await find() : undefined;
+  if (before === undefined) {
+    return result;
+  }
+  const resource = JSON.parse(before.resourceJson) as { params?: unknown; label?: unknown };
+  const isSame =
+    before.definition === request.definition &&
+    (resource.label ?? "") === request.label &&
+    isDeepStrictEqual(resource.params, JSON.parse(params));
+  return isSame
+    ? { kind: "ok", value: before }
+    : {
+        kind: "failed",
+        failure: createFailure(
+          ErrorReason.REQUEST_ID_REUSED,
+          "the request_id came before with other content",
+        ),
+      };
 }
 
 function checkId(id: string): void {

@@ -1,5 +1,6 @@
 import type { HandlerContext } from "@connectrpc/connect";
 import type {
+  Activity,
   CreateTaskRequest,
   CreateWorkflowRequest,
   GetTaskRequest,
@@ -8,21 +9,26 @@ import type {
   ListWorkflowsRequest,
   LongPollTasksRequest,
   PollTasksRequest,
+  Task,
+  TaskLogEntry,
+  Workflow,
 } from "../../gen/taskgate/v1/executor_pb.ts";
 import type { Attempt, AttemptLease, CallResult, TaskOutcome } from "../model/call-result.ts";
 import type { Limits } from "../model/limits.ts";
 import type { Submission, SubmitOptions } from "../model/submission.ts";
 import { errorOfEndedCall, upstreamNotConfigured } from "./errors.ts";
 
-/** The calls to Aidbox that the service needs. Resources come as JSON text. */
+/** The calls to Aidbox that the service needs. */
 export interface ExecutorUpstream {
-  poll(request: PollTasksRequest, signal: AbortSignal): Promise<CallResult<string[]>>;
+  poll(request: PollTasksRequest, signal: AbortSignal): Promise<CallResult<Task[]>>;
   longPoll(
     request: LongPollTasksRequest,
     pollTimeoutMs: number,
     signal: AbortSignal,
-  ): Promise<CallResult<string[]>>;
-  start(attempt: Attempt, signal: AbortSignal): Promise<CallResult<string>>;
+  ): Promise<CallResult<Task[]>>;
+  /** Reads the task out of a submission's answer. */
+  readAnswer(answer: string): Task | undefined;
+  start(attempt: Attempt, signal: AbortSignal): Promise<CallResult<Task>>;
   heartbeat(attempt: Attempt & { message: string }, signal: AbortSignal): Promise<CallResult<AttemptLease>>;
   progress(
     attempt: Attempt,
@@ -34,31 +40,31 @@ export interface ExecutorUpstream {
     id: string,
     params: string,
     signal: AbortSignal,
-  ): Promise<CallResult<string>>;
+  ): Promise<CallResult<Task>>;
   getTask(
     request: GetTaskRequest,
     signal: AbortSignal,
-  ): Promise<CallResult<{ task: string; settings: string | undefined; log: string[] }>>;
-  cancelTask(id: string, signal: AbortSignal): Promise<CallResult<string>>;
-  listTasks(request: ListTasksRequest, signal: AbortSignal): Promise<CallResult<string[]>>;
+  ): Promise<CallResult<{ task: Task; settingsJson: string; log: TaskLogEntry[] }>>;
+  cancelTask(id: string, signal: AbortSignal): Promise<CallResult<Task>>;
+  listTasks(request: ListTasksRequest, signal: AbortSignal): Promise<CallResult<Task[]>>;
   createWorkflow(
     request: CreateWorkflowRequest,
     id: string,
     params: string,
     signal: AbortSignal,
-  ): Promise<CallResult<string>>;
+  ): Promise<CallResult<Workflow>>;
   getWorkflow(
     request: GetWorkflowRequest,
     signal: AbortSignal,
-  ): Promise<CallResult<{ workflow: string; activities: string[]; decisions: string[] }>>;
-  cancelWorkflow(id: string, signal: AbortSignal): Promise<CallResult<string>>;
-  listWorkflows(request: ListWorkflowsRequest, signal: AbortSignal): Promise<CallResult<string[]>>;
+  ): Promise<CallResult<{ workflow: Workflow; activities: Activity[]; decisions: Task[] }>>;
+  cancelWorkflow(id: string, signal: AbortSignal): Promise<CallResult<Workflow>>;
+  listWorkflows(request: ListWorkflowsRequest, signal: AbortSignal): Promise<CallResult<Workflow[]>>;
 }
 
 export interface ExecutorDeps {
   /** Undefined: there is no Aidbox. */
   upstream: ExecutorUpstream | undefined;
-  /** Takes an outcome towards Aidbox. The submission's answer is the task's resource. */
+  /** Takes an outcome towards Aidbox. */
   report: (outcome: TaskOutcome, options: SubmitOptions) => Promise<Submission>;
   limits: Limits;
   /** How often a worker should beat. */

@@ -5,12 +5,11 @@ import type { ExecutorService } from "../../gen/taskgate/v1/executor_pb.ts";
 import { Directive, OnLost } from "../../gen/taskgate/v1/session_pb.ts";
 import type { Attempt, AttemptLease, CallResult, TaskOutcome } from "../model/call-result.ts";
 import { notImplemented } from "./errors.ts";
-import { type ExecutorDeps, requireAidbox, unwrap } from "./executor-upstream.ts";
+import { type ExecutorDeps, type ExecutorUpstream, requireAidbox, unwrap } from "./executor-upstream.ts";
 import { jsonText } from "./json-choice.ts";
 import { longPollTimeoutMs } from "./long-poll-timeout.ts";
 import { assertSize, createRequestChecker, type RequestChecker } from "./request-checker.ts";
 import { assertAccepted, checkStoredRequest, type StoredRequest, submitOptions } from "./submit-options.ts";
-import { taskFromResource } from "./task-message.ts";
 import { workflowActionsText } from "./workflow-actions.ts";
 
 type WorkerRpcs = Pick<
@@ -30,11 +29,17 @@ export function createWorkerRpcs(deps: ExecutorDeps): WorkerRpcs {
   const { limits } = deps;
   const rules = { maxDepth: limits.maxPayloadDepth };
 
-  async function report(outcome: TaskOutcome, request: StoredRequest, context: HandlerContext) {
+  async function report(
+    aidbox: ExecutorUpstream,
+    outcome: TaskOutcome,
+    request: StoredRequest,
+    context: HandlerContext,
+  ) {
     assertSize(outcome.verb === "success" ? "result" : "error", outcome.json ?? "", limits.maxPayloadBytes);
     const submission = await deps.report(outcome, submitOptions(request, context, true));
     const { receipt, answer } = assertAccepted(submission, context);
-    return answer === "" ? { receipt } : { receipt, task: taskFromResource(answer) };
+    const task = aidbox.readAnswer(answer);
+    return task === undefined ? { receipt } : { receipt, task };
   }
 
   return {
@@ -43,8 +48,7 @@ export function createWorkerRpcs(deps: ExecutorDeps): WorkerRpcs {
       const checker = createRequestChecker();
       checkPoll(request, checker);
       checker.throwIfInvalid();
-      const resources = unwrap(await aidbox.poll(request, context.signal), context);
-      return { tasks: resources.map(taskFromResource) };
+      return { tasks: unwrap(await aidbox.poll(request, context.signal), context) };
     },
 
     async longPollTasks(request, context) {
@@ -55,7 +59,7 @@ export function createWorkerRpcs(deps: ExecutorDeps): WorkerRpcs {
       checker.add("timeout", timeoutMs === undefined ? "must not be negative" : undefined);
       checker.throwIfInvalid();
       const result = await aidbox.longPoll(request, timeoutMs ?? 0, context.signal);
-      return { tasks: unwrap(result, context).map(taskFromResource) };
+      return { tasks: unwrap(result, context) };
     },
 
     async startTask(request, context) {
@@ -64,7 +68,7 @@ export function createWorkerRpcs(deps: ExecutorDeps): WorkerRpcs {
       checkAttempt(request, checker);
       checker.member("on_lost", request.onLost, OnLost);
       checker.throwIfInvalid();
-      return { task: taskFromResource(unwrap(await aidbox.start(request, context.signal), context)) };
+      return { task: unwrap(await aidbox.start(request, context.signal), context) };
     },
 
     async heartbeatTask(request, context) {
@@ -93,7 +97,7 @@ export function createWorkerRpcs(deps: ExecutorDeps): WorkerRpcs {
     },
 
     async succeedTask(request, context) {
-      requireAidbox(deps.upstream);
+      const aidbox = requireAidbox(deps.upstream);
       const checker = createRequestChecker();
       checkAttempt(request, checker);
       const { id, execId, outcome } = request;
@@ -103,17 +107,17 @@ export function createWorkerRpcs(deps: ExecutorDeps): WorkerRpcs {
           : jsonText(outcome, "", rules, checker);
       checkStoredRequest(request, checker);
       checker.throwIfInvalid();
-      return report({ verb: "success", id, execId, json }, request, context);
+      return report(aidbox, { verb: "success", id, execId, json }, request, context);
     },
 
     async failTask(request, context) {
-      requireAidbox(deps.upstream);
+      const aidbox = requireAidbox(deps.upstream);
       const checker = createRequestChecker();
       checkAttempt(request, checker);
       const json = jsonText(request.reason, "", rules, checker);
       checkStoredRequest(request, checker);
       checker.throwIfInvalid();
-      return report({ verb: "fail", id: request.id, execId: request.execId, json }, request, context);
+      return report(aidbox, { verb: "fail", id: request.id, execId: request.execId, json }, request, context);
     },
 
     // biome-ignore lint/correctness/useYield: it ends before its first frame.

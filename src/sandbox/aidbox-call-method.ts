@@ -18,9 +18,13 @@ export async function callMethod(
 ): Promise<RpcReply> {
   const method = Object.hasOwn(methods, name) ? methods[name] : undefined;
   // UNKNOWN: what the real one says.
-  if (method === undefined) return { error: { message: "Unknown method", method: name } };
+  if (method === undefined) {
+    return { error: { message: "Unknown method", method: name } };
+  }
   const schemaErrors = paramErrors(method.params, params);
-  if (schemaErrors.length > 0 || !isJsonObject(json)) return invalidParams(name, schemaErrors);
+  if (schemaErrors.length > 0 || !isJsonObject(json)) {
+    return invalidParams(name, schemaErrors);
+  }
   const errors = method.check?.(json) ?? [];
   return errors.length > 0 ? invalidParams(name, errors) : await method.run(services, json);
 }

@@ -17,16 +17,30 @@ export function controlAidbox(
   if (request.method === "PUT" && definition !== undefined) {
     return jsonAnswer(200, definitions.define(definition, readSettings(controlObject(request))));
   }
-  if (request.method !== "GET") return undefined;
-  if (path === "/definitions") return jsonAnswer(200, definitions.list());
-  if (path === "/workflows") return jsonAnswer(200, workflows.list());
+  if (request.method !== "GET") {
+    return undefined;
+  }
+  if (path === "/definitions") {
+    return jsonAnswer(200, definitions.list());
+  }
+  if (path === "/workflows") {
+    return jsonAnswer(200, workflows.list());
+  }
   const resources = path === "/tasks" ? tasks.list().map(({ resource }) => resource) : undefined;
-  if (resources !== undefined) return jsonAnswer(200, resources);
+  if (resources !== undefined) {
+    return jsonAnswer(200, resources);
+  }
   const [, kind, id = ""] = /^\/(tasks|workflows)\/([^/]+)$/.exec(path) ?? [];
-  if (kind === "tasks") return taskAnswer(tasks.get(id));
-  if (kind !== "workflows") return undefined;
+  if (kind === "tasks") {
+    return taskAnswer(tasks.get(id));
+  }
+  if (kind !== "workflows") {
+    return undefined;
+  }
   const resource = workflows.get(id);
-  if (resource === undefined) return controlError("no such workflow", 404);
+  if (resource === undefined) {
+    return controlError("no such workflow", 404);
+  }
   return jsonAnswer(200, {
     resource,
     activities: workflows.activities(id),
@@ -35,7 +49,9 @@ export function controlAidbox(
 }
 
 function taskAnswer(record: ReturnType<Services["tasks"]["get"]>): HttpAnswer {
-  if (record === undefined) return controlError("no such task", 404);
+  if (record === undefined) {
+    return controlError("no such task", 404);
+  }
   const { resource, log, executions } = record;
   return jsonAnswer(200, { resource, log, executions });
 }
@@ -58,9 +74,13 @@ function readSettings(body: JsonObject): Partial<DefinitionSettings> {
       ? kindBySetting[name as keyof DefinitionSettings]
       : undefined;
     const isStrings = Array.isArray(value) && value.every((item) => typeof item === "string");
-    if (kind === undefined) throw new TypeError(`no such setting: ${name}`);
+    if (kind === undefined) {
+      throw new TypeError(`no such setting: ${name}`);
+    }
     const isRight = kind === "number" ? typeof value === "number" : isStrings;
-    if (!isRight) throw new TypeError(`${name} is a ${kind}`);
+    if (!isRight) {
+      throw new TypeError(`${name} is a ${kind}`);
+    }
   }
   return body as Partial<DefinitionSettings>;
 }

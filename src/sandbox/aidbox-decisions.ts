@@ -14,19 +14,27 @@ export type WorkflowAction =
 
 /** Reads a decision task's result; a text says what is wrong with it. INFERENCE: no result is an empty list. */
 export function readActions(result: Json | undefined): WorkflowAction[] | string {
-  if (result === undefined) return [];
-  if (!Array.isArray(result)) return "the result of a decision task is a list of actions";
+  if (result === undefined) {
+    return [];
+  }
+  if (!Array.isArray(result)) {
+    return "the result of a decision task is a list of actions";
+  }
   const actions: WorkflowAction[] = [];
   for (const item of result) {
     const action = readAction(item);
-    if (typeof action === "string") return action;
+    if (typeof action === "string") {
+      return action;
+    }
     actions.push(action);
   }
   return actions;
 }
 
 function readAction(item: Json): WorkflowAction | string {
-  if (!isJsonObject(item) || typeof item.action !== "string") return "an action has a string :action";
+  if (!isJsonObject(item) || typeof item.action !== "string") {
+    return "an action has a string :action";
+  }
   const name = item.action.replace(/^awf\.workflow\.action\//, "");
   // A name without its namespace is none.
   switch (name === item.action ? "" : name) {
@@ -52,14 +60,24 @@ function readSchedule(
   action: "schedule-task" | "schedule-workflow",
   request: Json | undefined,
 ): WorkflowAction | string {
-  if (!isJsonObject(request)) return `${action} has a task-request`;
+  if (!isJsonObject(request)) {
+    return `${action} has a task-request`;
+  }
   const { definition, params = {}, label, id, executeAt } = request;
-  if (typeof definition !== "string") return "a task-request has a string :definition";
-  if (!isJsonObject(params)) return "the params of a task-request are an object";
+  if (typeof definition !== "string") {
+    return "a task-request has a string :definition";
+  }
+  if (!isJsonObject(params)) {
+    return "the params of a task-request are an object";
+  }
   const texts: { id?: string; label?: string; executeAt?: string } = {};
   for (const [name, value] of Object.entries({ id, label, executeAt })) {
-    if (value === undefined) continue;
-    if (typeof value !== "string") return `the ${name} of a task-request is a string`;
+    if (value === undefined) {
+      continue;
+    }
+    if (typeof value !== "string") {
+      return `the ${name} of a task-request is a string`;
+    }
     texts[name as keyof typeof texts] = value;
   }
   if (texts.executeAt !== undefined && parseInstant(texts.executeAt) === undefined) {

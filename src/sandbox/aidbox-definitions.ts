@@ -68,7 +68,9 @@ export function createDefinitions(
     list: () => [...byName.values()],
     reset() {
       byName.clear();
-      for (const [name, settings] of Object.entries(initial)) definitions.define(name, settings);
+      for (const [name, settings] of Object.entries(initial)) {
+        definitions.define(name, settings);
+      }
     },
   };
   return definitions;

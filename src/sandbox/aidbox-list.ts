@@ -15,7 +15,9 @@ interface Listed {
 export function listResources<T extends Listed>(resources: readonly T[], { filter, sort }: JsonObject): T[] {
   const wanted = isJsonObject(filter) ? filter : {};
   const found = resources.filter((resource) => matches(resource, wanted));
-  if (!isJsonObject(sort)) return found;
+  if (!isJsonObject(sort)) {
+    return found;
+  }
   const field = "lastUpdated" in sort ? "lastUpdated" : "createdAt";
   const direction = sort[field] === "desc" ? -1 : 1;
   return found.sort((a, b) => direction * compare(a.meta[field], b.meta[field]));
@@ -23,11 +25,21 @@ export function listResources<T extends Listed>(resources: readonly T[], { filte
 
 function matches(resource: Listed, filter: JsonObject): boolean {
   const { includeDefinitions, excludeDefinitions, status, outcome, ilike } = filter;
-  if (Array.isArray(includeDefinitions) && !includeDefinitions.includes(resource.definition)) return false;
-  if (Array.isArray(excludeDefinitions) && excludeDefinitions.includes(resource.definition)) return false;
-  if (status !== undefined && status !== resource.status) return false;
-  if (outcome !== undefined && outcome !== resource.outcome) return false;
-  if (typeof ilike !== "string") return true;
+  if (Array.isArray(includeDefinitions) && !includeDefinitions.includes(resource.definition)) {
+    return false;
+  }
+  if (Array.isArray(excludeDefinitions) && excludeDefinitions.includes(resource.definition)) {
+    return false;
+  }
+  if (status !== undefined && status !== resource.status) {
+    return false;
+  }
+  if (outcome !== undefined && outcome !== resource.outcome) {
+    return false;
+  }
+  if (typeof ilike !== "string") {
+    return true;
+  }
   return formatJson(resource).toLowerCase().includes(ilike.toLowerCase());
 }
 

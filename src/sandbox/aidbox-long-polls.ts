@@ -31,7 +31,9 @@ export function createLongPolls<T>(
   return {
     wait(queues, maxBatchSize, timeoutMs) {
       const batch = take(queues, maxBatchSize);
-      if (batch.length > 0) return Promise.resolve(batch);
+      if (batch.length > 0) {
+        return Promise.resolve(batch);
+      }
       return new Promise((resolve) => {
         const cancelTimeout = runAt(clock, clock.now() + timeoutMs, () => waiter.finish([]));
         const waiter: Waiter<T> = {
@@ -39,22 +41,32 @@ export function createLongPolls<T>(
           maxBatchSize,
           finish(found) {
             cancelTimeout();
-            for (const queue of queues) waitersOf(queue).delete(waiter);
+            for (const queue of queues) {
+              waitersOf(queue).delete(waiter);
+            }
             resolve(found);
           },
         };
-        for (const queue of queues) waitersOf(queue).add(waiter);
+        for (const queue of queues) {
+          waitersOf(queue).add(waiter);
+        }
       });
     },
     offer(queue) {
       for (const waiter of waitersByQueue.get(queue) ?? []) {
         const batch = take(waiter.queues, waiter.maxBatchSize);
-        if (batch.length === 0) return;
+        if (batch.length === 0) {
+          return;
+        }
         waiter.finish(batch);
       }
     },
     reset() {
-      for (const waiters of waitersByQueue.values()) for (const waiter of waiters) waiter.finish([]);
+      for (const waiters of waitersByQueue.values()) {
+        for (const waiter of waiters) {
+          waiter.finish([]);
+        }
+      }
       waitersByQueue.clear();
     },
   };

@@ -27,17 +27,24 @@ export interface ParamError {
  * refused, as zen refuses unknown keys, and the wording, which is zen's.
  */
 export function paramErrors(schema: ParamSchema, params: unknown): ParamError[] {
-  if (!isJsonObject(params)) return [wrongType("map", params)];
+  if (!isJsonObject(params)) {
+    return [wrongType("map", params)];
+  }
   const errors: ParamError[] = [];
   for (const name of Object.keys(params)) {
-    if (!Object.hasOwn(schema, name)) errors.push({ message: `unknown key :${name}`, type: "unknown-key" });
+    if (!Object.hasOwn(schema, name)) {
+      errors.push({ message: `unknown key :${name}`, type: "unknown-key" });
+    }
   }
   for (const [name, rule] of Object.entries(schema)) {
     const isRequired = typeof rule === "object" && "required" in rule;
     const kind = isRequired ? (rule.required as ParamKind) : (rule as ParamKind);
     const value: unknown = params[name];
-    if (value !== undefined) errors.push(...valueErrors(kind, value));
-    else if (isRequired) errors.push({ message: `:${name} is required`, type: "require" });
+    if (value !== undefined) {
+      errors.push(...valueErrors(kind, value));
+    } else if (isRequired) {
+      errors.push({ message: `:${name} is required`, type: "require" });
+    }
   }
   return errors;
 }
@@ -52,17 +59,23 @@ function valueErrors(kind: ParamKind, value: unknown): ParamError[] {
     case "integer":
       return Number.isInteger(value) || typeof value === "bigint" ? [] : [wrongType("integer", value)];
     case "strings":
-      if (!Array.isArray(value)) return [wrongType("vector", value)];
+      if (!Array.isArray(value)) {
+        return [wrongType("vector", value)];
+      }
       return value.flatMap((item) => valueErrors("string", item));
     case "instant":
-      if (typeof value !== "string") return [wrongType("string", value)];
+      if (typeof value !== "string") {
+        return [wrongType("string", value)];
+      }
       return parseInstant(value) === undefined
         ? [{ message: `Expected a date and time, got '${value}'`, type: "string.regex" }]
         : [];
     case "json-object":
       return isJsonObject(value) ? [] : [wrongType("map", value)];
     default:
-      if (!isOneOf(kind)) return paramErrors(kind, value);
+      if (!isOneOf(kind)) {
+        return paramErrors(kind, value);
+      }
       return kind.some((each) => each === value)
         ? []
         : [{ message: `Expected one of ${kind.join(", ")}`, type: "enum" }];

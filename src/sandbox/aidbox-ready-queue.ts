@@ -40,11 +40,17 @@ export function createReadyQueue<T extends Queueable>(limitOf: () => number): Re
     for (let entry = ready.peek(); entry !== undefined; entry = ready.peek()) {
       const { group } = entry.item;
       const isStale = hasLeft(entry);
-      if (!isStale && (outByGroup.get(group) ?? 0) < limitOf()) return entry;
+      if (!isStale && (outByGroup.get(group) ?? 0) < limitOf()) {
+        return entry;
+      }
       ready.pop();
-      if (!isStale) heldBackOf(group).push(entry);
+      if (!isStale) {
+        heldBackOf(group).push(entry);
+      }
       // It may have been let in for a place that it now leaves to the next.
-      else letIn(group);
+      else {
+        letIn(group);
+      }
     }
     return undefined;
   }
@@ -58,7 +64,9 @@ export function createReadyQueue<T extends Queueable>(limitOf: () => number): Re
   function letIn(group: string): boolean {
     const heap = heldBack.get(group);
     for (let entry = heap?.pop(); entry !== undefined; entry = heap?.pop()) {
-      if (hasLeft(entry)) continue;
+      if (hasLeft(entry)) {
+        continue;
+      }
       ready.push(entry);
       return true;
     }
@@ -72,7 +80,9 @@ export function createReadyQueue<T extends Queueable>(limitOf: () => number): Re
     nextOrder: () => next()?.order,
     take() {
       const entry = next();
-      if (entry === undefined) return undefined;
+      if (entry === undefined) {
+        return undefined;
+      }
       ready.pop();
       const { item } = entry;
       item.order = 0;
@@ -84,7 +94,9 @@ export function createReadyQueue<T extends Queueable>(limitOf: () => number): Re
       letIn(group);
     },
     limitChanged() {
-      for (const group of heldBack.keys()) while (letIn(group));
+      for (const group of heldBack.keys()) {
+        while (letIn(group)) {}
+      }
     },
   };
 }

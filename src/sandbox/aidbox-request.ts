@@ -25,7 +25,9 @@ export function readRpcRequest({ headers, body }: HttpRequest): RpcRequest {
     return { status: 415, problem: `Unsupported content type '${type}'` };
   }
   const text = decodeUtf8(body);
-  if (text === undefined) return { status: 400, problem: "The body is not UTF-8" };
+  if (text === undefined) {
+    return { status: 400, problem: "The body is not UTF-8" };
+  }
   try {
     const parsed: unknown = isYaml ? readYaml11(text) : parseJson(text);
     return readEnvelope(parsed, isYaml ? jsonOfYaml : (value) => value as Json);
@@ -36,12 +38,18 @@ export function readRpcRequest({ headers, body }: HttpRequest): RpcRequest {
 }
 
 function readEnvelope(parsed: unknown, toJson: (value: unknown) => Json): RpcRequest {
-  if (!isJsonObject(parsed)) return { parsed, status: 422, problem: "The body is not one request object" };
+  if (!isJsonObject(parsed)) {
+    return { parsed, status: 422, problem: "The body is not one request object" };
+  }
   const { method, params = {} }: { method?: unknown; params?: unknown } = parsed;
-  if (typeof method !== "string") return { parsed, status: 422, problem: ":method is required" };
+  if (typeof method !== "string") {
+    return { parsed, status: 422, problem: ":method is required" };
+  }
   const json = toJson(params);
   // INFERENCE: Aidbox stores params in PostgreSQL.
-  if (!hasStorableText(json)) return { parsed, status: 422, problem: "unsupported Unicode escape sequence" };
+  if (!hasStorableText(json)) {
+    return { parsed, status: 422, problem: "unsupported Unicode escape sequence" };
+  }
   return { parsed, method, params, json };
 }
 

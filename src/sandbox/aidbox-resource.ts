@@ -92,7 +92,9 @@ export function instant(atMs: number): string {
 /** Reads `executeAt`, in epoch milliseconds; undefined when it is no date. UNKNOWN: which zone a zone-less one is in. */
 export function parseInstant(text: string): number | undefined {
   const form = /^\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?$/.exec(text);
-  if (form === null) return undefined;
+  if (form === null) {
+    return undefined;
+  }
   const atMs = Date.parse(text.includes("T") && form[1] === undefined ? `${text}Z` : text);
   return Number.isNaN(atMs) ? undefined : atMs;
 }

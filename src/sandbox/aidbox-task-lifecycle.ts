@@ -39,7 +39,9 @@ export function createTaskLifecycle({ clock, random, stamp, onDone }: LifecycleO
 
   function queueOf({ queue, definition }: TaskRecord): ReadyQueue<TaskRecord> {
     const known = queues.get(queue);
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      return known;
+    }
     const fresh = createReadyQueue<TaskRecord>(() => definition.concurrencyLimit ?? Number.POSITIVE_INFINITY);
     queues.set(queue, fresh);
     return fresh;
@@ -70,7 +72,9 @@ export function createTaskLifecycle({ clock, random, stamp, onDone }: LifecycleO
   }
 
   function putBack(record: TaskRecord): void {
-    if (!record.isOut) return;
+    if (!record.isOut) {
+      return;
+    }
     record.isOut = false;
     queueOf(record).release(record.group);
     longPolls.offer(record.queue);
@@ -80,7 +84,9 @@ export function createTaskLifecycle({ clock, random, stamp, onDone }: LifecycleO
     const batch: TaskResource[] = [];
     while (batch.length < maxBatchSize) {
       const record = oldestQueue(names)?.take();
-      if (record === undefined) break;
+      if (record === undefined) {
+        break;
+      }
       batch.push(handOut(record));
     }
     return batch;
@@ -92,7 +98,9 @@ export function createTaskLifecycle({ clock, random, stamp, onDone }: LifecycleO
     for (const name of names) {
       const queue = queues.get(name);
       const order = queue?.nextOrder() ?? Number.POSITIVE_INFINITY;
-      if (order < least) [oldest, least] = [queue, order];
+      if (order < least) {
+        [oldest, least] = [queue, order];
+      }
     }
     return oldest;
   }
@@ -140,7 +148,9 @@ export function createTaskLifecycle({ clock, random, stamp, onDone }: LifecycleO
     admit(record, executeAtMs) {
       const { executeAt } = record.resource;
       const isDue = executeAt === undefined || executeAtMs <= clock.now();
-      if (isDue) return makeReady(record, "awf.task/create");
+      if (isDue) {
+        return makeReady(record, "awf.task/create");
+      }
       return makeWaiting(record, "awf.task/create", executeAt, executeAtMs);
     },
     poll,

@@ -33,7 +33,9 @@ export const taskMethods: Readonly<Record<string, Method>> = {
     check: pollErrors,
     async run({ tasks, definitions }, params) {
       const refusal = unknownDefinition(definitions, params);
-      if (refusal !== undefined) return refusal;
+      if (refusal !== undefined) {
+        return refusal;
+      }
       const timeoutMs = Number(params.timeout ?? 60_000);
       return { result: { resources: await tasks.longPoll(queuesOf(params), batchSize(params), timeoutMs) } };
     },
@@ -57,7 +59,9 @@ export const taskMethods: Readonly<Record<string, Method>> = {
         : [],
     run({ tasks }, { id: taskId, execId, ...notification }) {
       const reply = tasks.notify(text(taskId), text(execId), notification);
-      if (reply.error !== undefined) return { error: reply.error };
+      if (reply.error !== undefined) {
+        return { error: reply.error };
+      }
       return { result: { inProgressTimeoutAt: instant(reply.value) } };
     },
   },
@@ -82,7 +86,9 @@ export const taskMethods: Readonly<Record<string, Method>> = {
     params: { id, "include-log?": "boolean", "include-settings?": "boolean" },
     run({ tasks }, params) {
       const record = tasks.get(text(params.id));
-      if (record === undefined) return notFound();
+      if (record === undefined) {
+        return notFound();
+      }
       const { resource, log, definition } = record;
       return {
         result: {

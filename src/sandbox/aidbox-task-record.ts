@@ -31,7 +31,9 @@ export function decisionQueue(workflowDefinition: string): string {
 /** FACT: tasks with equal values at `concurrencyPath` share the limit; without a path all of a definition do. */
 export function concurrencyGroup({ concurrencyPath = [] }: Definition, params: Json): string {
   let value: Json | undefined = { params };
-  for (const key of concurrencyPath) value = isJsonObject(value) ? value[key] : undefined;
+  for (const key of concurrencyPath) {
+    value = isJsonObject(value) ? value[key] : undefined;
+  }
   return concurrencyPath.length === 0 ? "" : (formatJson(value) ?? "");
 }
 
@@ -53,9 +55,13 @@ export function changeTask(record: TaskRecord, change: Change, stamp: Stamp, ran
     ...change.set,
     meta: stamp(before.meta),
   };
-  for (const field of change.drop ?? []) delete next[field];
+  for (const field of change.drop ?? []) {
+    delete next[field];
+  }
   record.resource = next;
-  if (record.log.length >= longestLog) record.log.shift();
+  if (record.log.length >= longestLog) {
+    record.log.shift();
+  }
   record.log.push({
     resourceType: "AidboxTaskLog",
     id: uuid(random),

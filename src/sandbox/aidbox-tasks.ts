@@ -70,7 +70,9 @@ export function createTasks(options: TasksOptions): Tasks {
     run: (record: TaskRecord) => Reply<T>,
   ): Reply<T> {
     const record = records.get(id);
-    if (record === undefined) return notFound();
+    if (record === undefined) {
+      return notFound();
+    }
     const reply = refuseCall(record.resource, execId, status) ?? run(record);
     countCall(record, execId, name, reply.error === undefined);
     return reply;
@@ -117,9 +119,13 @@ export function createTasks(options: TasksOptions): Tasks {
       if (definition === undefined) {
         return refuse("awf.task/unknown-definition", `Unknown definition: ${request.definition}`);
       }
-      if (records.has(id)) return refuse("awf.task/already-exists", `Task id:'${id}' already exists.`);
+      if (records.has(id)) {
+        return refuse("awf.task/already-exists", `Task id:'${id}' already exists.`);
+      }
       const problem = schemaProblem(definition, "params", request.params);
-      if (problem !== undefined) return refuse("awf.task/invalid-params", problem);
+      if (problem !== undefined) {
+        return refuse("awf.task/invalid-params", problem);
+      }
       const record = newRecord(id, request, definition, origin);
       records.set(id, record);
       return { value: lifecycle.admit(record, parseInstant(executeAt) ?? 0) };
@@ -136,20 +142,26 @@ export function createTasks(options: TasksOptions): Tasks {
       call("success", [id, execId], "in-progress", (record) => {
         const problem =
           schemaProblem(record.definition, "result", result) ?? decisionProblem(record.resource, result);
-        if (problem !== undefined) return refuse("awf.task/invalid-result", problem);
+        if (problem !== undefined) {
+          return refuse("awf.task/invalid-result", problem);
+        }
         const set = { outcome: "succeeded", ...(result !== undefined && { result }) } as const;
         return { value: lifecycle.finish(record, { action: "awf.task/success", set }) };
       }),
     fail: (id, execId, error) =>
       call("fail", [id, execId], "in-progress", (record) => {
         const problem = schemaProblem(record.definition, "error", error);
-        if (problem !== undefined) return refuse("awf.task/invalid-error", problem);
+        if (problem !== undefined) {
+          return refuse("awf.task/invalid-error", problem);
+        }
         const reason = { type: "awf.task/failed-by-executor", message: "Failed by executor" };
         return { value: lifecycle.fail(record, reason, error === undefined ? {} : { error }) };
       }),
     cancel(id) {
       const record = records.get(id);
-      if (record === undefined) return notFound();
+      if (record === undefined) {
+        return notFound();
+      }
       if (record.resource.status === "done") {
         // UNKNOWN; as the workflow service says it.
         return refuse("task-has-been-done", `Task id:'${id}' has already been done. Couldn't cancel it.`);
@@ -161,7 +173,9 @@ export function createTasks(options: TasksOptions): Tasks {
     definitionChanged: ({ name }) => lifecycle.limitChanged(taskQueue(name)),
     reset() {
       lifecycle.reset();
-      for (const record of records.values()) record.cancelTimer();
+      for (const record of records.values()) {
+        record.cancelTimer();
+      }
       records.clear();
     },
   };
@@ -176,6 +190,8 @@ function refuseCall(
   if (task.execId !== execId) {
     return refuse("awf.task/invalid-exec-id", `Task id:'${task.id}' has another execution than '${execId}'.`);
   }
-  if (task.status === status) return undefined;
+  if (task.status === status) {
+    return undefined;
+  }
   return refuse("awf.task/invalid-status", `Task id:'${task.id}' is '${task.status}', not '${status}'.`);
 }

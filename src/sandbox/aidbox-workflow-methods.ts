@@ -19,7 +19,9 @@ export const workflowMethods: Readonly<Record<string, Method>> = {
     run({ workflows }, params) {
       const workflowId = text(params.id);
       const resource = workflows.get(workflowId);
-      if (resource === undefined) return notFound();
+      if (resource === undefined) {
+        return notFound();
+      }
       return {
         result: {
           resource,

@@ -63,7 +63,9 @@ export function createWorkflows({ clock, random, stamp, tasks, definitions }: Wo
     if (definitions.find(request.definition) === undefined) {
       return refuse("awf.workflow/unknown-definition", `Unknown definition: ${request.definition}`);
     }
-    if (records.has(id)) return refuse("awf.workflow/already-exists", `Workflow id:'${id}' already exists.`);
+    if (records.has(id)) {
+      return refuse("awf.workflow/already-exists", `Workflow id:'${id}' already exists.`);
+    }
     const record: WorkflowRecord = {
       resource: {
         resourceType: "AidboxWorkflow",
@@ -84,8 +86,11 @@ export function createWorkflows({ clock, random, stamp, tasks, definitions }: Wo
     records.set(id, record);
     const executeAtMs = parseInstant(executeAt ?? "") ?? 0;
     // INFERENCE: a workflow whose time has not come stays `created`.
-    if (executeAtMs > clock.now()) record.cancelTimer = runAt(clock, executeAtMs, () => begin(record));
-    else begin(record);
+    if (executeAtMs > clock.now()) {
+      record.cancelTimer = runAt(clock, executeAtMs, () => begin(record));
+    } else {
+      begin(record);
+    }
     return { value: record.resource };
   }
 
@@ -101,17 +106,23 @@ export function createWorkflows({ clock, random, stamp, tasks, definitions }: Wo
       { id: uuid(random), definition: decisionDefinition, params },
       { requester: { id, resourceType: "AidboxWorkflow" }, workflowDefinition: definition },
     );
-    if (decision.value !== undefined) record.decisions.push(decision.value.id);
+    if (decision.value !== undefined) {
+      record.decisions.push(decision.value.id);
+    }
   }
 
   function finish(record: WorkflowRecord, set: Partial<WorkflowResource>): void {
     record.cancelTimer();
     change(record, { ...set, status: "done" });
     // UNKNOWN: what becomes of open decisions. Nothing is left to decide, so they are canceled.
-    for (const id of record.decisions) tasks.cancel(id);
+    for (const id of record.decisions) {
+      tasks.cancel(id);
+    }
     const { id, requester } = record.resource;
     const parent = records.get(requester?.id ?? "");
-    if (parent?.resource.status !== "in-progress") return;
+    if (parent?.resource.status !== "in-progress") {
+      return;
+    }
     decide(parent, { event: "awf.workflow.event/workflow-completed", "workflow-id": id });
   }
 
@@ -143,8 +154,12 @@ export function createWorkflows({ clock, random, stamp, tasks, definitions }: Wo
     const requester: Reference = { id: record.resource.id, resourceType: "AidboxWorkflow" };
     const { value } =
       kind === "schedule-task" ? tasks.create(request, { requester }) : create(request, requester);
-    if (request.label !== undefined) record.labels.add(request.label);
-    if (value !== undefined) record.activities.push({ id: value.id, resourceType: value.resourceType });
+    if (request.label !== undefined) {
+      record.labels.add(request.label);
+    }
+    if (value !== undefined) {
+      record.activities.push({ id: value.id, resourceType: value.resourceType });
+    }
   }
 
   function fail(record: WorkflowRecord, outcomeReason: OutcomeReason, error?: Json): void {
@@ -153,7 +168,9 @@ export function createWorkflows({ clock, random, stamp, tasks, definitions }: Wo
 
   function cancel(id: string): Reply<WorkflowResource> {
     const record = records.get(id);
-    if (record === undefined) return notFound();
+    if (record === undefined) {
+      return notFound();
+    }
     if (record.resource.status === "done") {
       const message = `Workflow id:'${id}' has already been done. Couldn't cancel it.`;
       return refuse("workflow-has-been-done", message);
@@ -161,8 +178,11 @@ export function createWorkflows({ clock, random, stamp, tasks, definitions }: Wo
     // First itself: its activities then have nobody to tell that they are done.
     finish(record, { outcome: "canceled" });
     for (const activity of record.activities) {
-      if (activity.resourceType === "AidboxTask") tasks.cancel(activity.id);
-      else cancel(activity.id);
+      if (activity.resourceType === "AidboxTask") {
+        tasks.cancel(activity.id);
+      } else {
+        cancel(activity.id);
+      }
     }
     return { value: record.resource };
   }
@@ -184,25 +204,39 @@ export function createWorkflows({ clock, random, stamp, tasks, definitions }: Wo
     list: () => [...records.values()].map(({ resource }) => resource),
     decisionProblem(task, result) {
       const record = requesterOf(task);
-      if (task.definition !== decisionDefinition || record === undefined) return undefined;
+      if (task.definition !== decisionDefinition || record === undefined) {
+        return undefined;
+      }
       const actions = readActions(result);
       return typeof actions === "string" ? actions : conflict(record, actions);
     },
     taskDone(task) {
       const record = requesterOf(task);
-      if (record?.resource.status !== "in-progress") return;
+      if (record?.resource.status !== "in-progress") {
+        return;
+      }
       if (task.definition !== decisionDefinition) {
         decide(record, { event: "awf.workflow.event/task-completed", "task-id": task.id });
         return;
       }
       // UNKNOWN: what a decision that failed for good does to its workflow.
-      if (task.outcome === "failed") fail(record, byExecutor);
+      if (task.outcome === "failed") {
+        fail(record, byExecutor);
+      }
       const actions = task.outcome === "succeeded" ? readActions(task.result) : [];
-      if (typeof actions === "string") return;
-      for (const action of actions) if (record.resource.status === "in-progress") apply(record, action);
+      if (typeof actions === "string") {
+        return;
+      }
+      for (const action of actions) {
+        if (record.resource.status === "in-progress") {
+          apply(record, action);
+        }
+      }
     },
     reset() {
-      for (const record of records.values()) record.cancelTimer();
+      for (const record of records.values()) {
+        record.cancelTimer();
+      }
       records.clear();
     },
   };
@@ -212,16 +246,30 @@ export function createWorkflows({ clock, random, stamp, tasks, definitions }: Wo
     const labels = new Set(record.labels);
     const ids = new Set<string>();
     for (const action of actions) {
-      if (!("request" in action)) continue;
+      if (!("request" in action)) {
+        continue;
+      }
       const { label, id, params } = action.request;
       const definition = definitions.find(action.request.definition);
-      if (definition === undefined) return `unknown definition: ${action.request.definition}`;
+      if (definition === undefined) {
+        return `unknown definition: ${action.request.definition}`;
+      }
       const problem = schemaProblem(definition, "params", params);
-      if (problem !== undefined) return problem;
-      if (label !== undefined && labels.has(label)) return `label is not unique in the workflow: ${label}`;
-      if (id !== undefined && (ids.has(id) || tasks.get(id) || records.has(id))) return `id is taken: ${id}`;
-      if (label !== undefined) labels.add(label);
-      if (id !== undefined) ids.add(id);
+      if (problem !== undefined) {
+        return problem;
+      }
+      if (label !== undefined && labels.has(label)) {
+        return `label is not unique in the workflow: ${label}`;
+      }
+      if (id !== undefined && (ids.has(id) || tasks.get(id) || records.has(id))) {
+        return `id is taken: ${id}`;
+      }
+      if (label !== undefined) {
+        labels.add(label);
+      }
+      if (id !== undefined) {
+        ids.add(id);
+      }
     }
     return undefined;
   }

@@ -78,7 +78,9 @@ export function createAidbox(clock: OwnedClock, random: Random, options: AidboxO
       return send(401, operationOutcome("unauthorized", "login", "Unauthorized"));
     }
     const resource = request.method === "GET" ? readResource(request.path, services) : undefined;
-    if (resource !== undefined) return send(200, resource);
+    if (resource !== undefined) {
+      return send(200, resource);
+    }
     if (request.method !== "POST" || request.path !== "/rpc") {
       const diagnostics = `${request.method} ${request.path} not found`;
       return send(404, operationOutcome("not-found", "not-found", diagnostics));
@@ -125,7 +127,9 @@ export function createAidbox(clock: OwnedClock, random: Random, options: AidboxO
 /** FACT: `GET /AidboxWorkflow/{id}` reads a workflow. INFERENCE: `GET /AidboxTask/{id}` reads a task. */
 function readResource(path: string, { tasks, workflows }: Services): unknown {
   const [, type, id = ""] = /^\/(AidboxTask|AidboxWorkflow)\/([^/]+)$/.exec(path) ?? [];
-  if (type === undefined) return undefined;
+  if (type === undefined) {
+    return undefined;
+  }
   return type === "AidboxTask" ? tasks.get(id)?.resource : workflows.get(id);
 }
 

@@ -38,7 +38,9 @@ export function ownClock(clock: Clock): OwnedClock {
       return cancel;
     },
     cancelAll() {
-      for (const cancel of pending) cancel();
+      for (const cancel of pending) {
+        cancel();
+      }
     },
   };
 }
@@ -55,7 +57,9 @@ export function runAt(clock: Clock, atMs: number, run: () => void): () => void {
   let cancel = wait();
   function wait(): () => void {
     const leftMs = Math.max(0, atMs - clock.now());
-    if (leftMs <= longestTimerMs) return clock.setTimeout(run, leftMs);
+    if (leftMs <= longestTimerMs) {
+      return clock.setTimeout(run, leftMs);
+    }
     return clock.setTimeout(() => {
       cancel = wait();
     }, longestTimerMs);

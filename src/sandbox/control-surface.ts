@@ -18,13 +18,17 @@ export function controlError(message: string, status = 400): HttpAnswer {
 /** The JSON object in a control call's body; an empty body is an empty object. Throws a TypeError for anything else. */
 export function controlObject(request: HttpRequest): JsonObject {
   const value = controlBody(request) ?? {};
-  if (!isJsonObject(value)) throw new TypeError("the body is a JSON object");
+  if (!isJsonObject(value)) {
+    throw new TypeError("the body is a JSON object");
+  }
   return value;
 }
 
 function controlBody(request: HttpRequest): Json | undefined {
   const text = request.body.toString();
-  if (text.trim() === "") return undefined;
+  if (text.trim() === "") {
+    return undefined;
+  }
   try {
     return parseJson(text);
   } catch (error) {
@@ -36,8 +40,12 @@ function controlBody(request: HttpRequest): Json | undefined {
 export function setSwitches<T extends object>(target: T, changes: JsonObject): void {
   for (const [name, value] of Object.entries(changes)) {
     const current: unknown = Object.hasOwn(target, name) ? target[name as keyof T] : undefined;
-    if (current === undefined) throw new TypeError(`no such setting: ${name}`);
-    if (typeof value !== typeof current) throw new TypeError(`${name} is a ${typeof current}`);
+    if (current === undefined) {
+      throw new TypeError(`no such setting: ${name}`);
+    }
+    if (typeof value !== typeof current) {
+      throw new TypeError(`${name} is a ${typeof current}`);
+    }
   }
   Object.assign(target, changes);
 }
@@ -100,12 +108,18 @@ async function commonControl(
 function putFaults(body: Json | undefined, server: UpstreamServer, clock: Clock): ControlAnswer {
   const { rules, downMs } = isJsonObject(body) ? body : { rules: body, downMs: undefined };
   if (rules !== undefined) {
-    if (!Array.isArray(rules)) throw new TypeError("the body is an array of rules");
+    if (!Array.isArray(rules)) {
+      throw new TypeError("the body is an array of rules");
+    }
     server.faults.set(rules as unknown as FaultRule[]);
   }
-  if (downMs === undefined) return emptyAnswer(204);
+  if (downMs === undefined) {
+    return emptyAnswer(204);
+  }
   // Without an end it could not be ended from here: the control surface is down as well.
-  if (typeof downMs !== "number" || downMs <= 0) throw new TypeError("downMs is a positive number");
+  if (typeof downMs !== "number" || downMs <= 0) {
+    throw new TypeError("downMs is a positive number");
+  }
   // Nobody is left to be told when the port is lost meanwhile.
   const turn = (down: boolean) => void server.faults.setDown(down).catch(() => {});
   const goDown = () => {

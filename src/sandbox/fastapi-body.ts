@@ -40,11 +40,17 @@ export function unhandledError(): HttpAnswer {
 
 /** Reads a body as FastAPI does since 0.132 (strict content type), before any dependency of the route is asked. */
 export function decodeBody({ headers, body }: HttpRequest): DecodedBody {
-  if (body.length === 0) return { kind: "absent" };
+  if (body.length === 0) {
+    return { kind: "absent" };
+  }
   const isJson = /^application\/([^/]*\+)?json$/.test(mediaType(headers));
-  if (!isJson) return { kind: "raw", text: decodeUtf8(body) };
+  if (!isJson) {
+    return { kind: "raw", text: decodeUtf8(body) };
+  }
   const text = decodeUtf8(body);
-  if (text === undefined) return { kind: "refused", answer: unparsable() };
+  if (text === undefined) {
+    return { kind: "refused", answer: unparsable() };
+  }
   try {
     const value = parsePythonJson(text);
     return value === null ? { kind: "absent" } : { kind: "json", value };
@@ -74,22 +80,30 @@ function parsePythonJson(text: string): Json {
     const plain = text.replace(/"[^"\\]*(?:\\.[^"\\]*)*"|NaN|-?Infinity/gs, (token) =>
       token.startsWith('"') ? token : "null",
     );
-    if (error instanceof RangeError || plain === text) throw error;
+    if (error instanceof RangeError || plain === text) {
+      throw error;
+    }
     return parseJson(plain);
   }
 }
 
 /** FACT: a final callback is a JSON object and nothing else. */
 export function requireObject(body: DecodedBody): Checked<JsonObject> {
-  if (body.kind === "json" && isJsonObject(body.value)) return { value: body.value };
+  if (body.kind === "json" && isJsonObject(body.value)) {
+    return { value: body.value };
+  }
   return { errors: [body.kind === "absent" ? missing() : notAnObject(["body"], inputOf(body))] };
 }
 
 /** FACT: progress is a JSON object, a JSON string, or raw text. */
 export function requireObjectOrText(body: DecodedBody): Checked<Json> {
-  if (body.kind === "absent") return { errors: [missing()] };
+  if (body.kind === "absent") {
+    return { errors: [missing()] };
+  }
   const value = inputOf(body);
-  if (typeof value === "string" || isJsonObject(value)) return { value };
+  if (typeof value === "string" || isJsonObject(value)) {
+    return { value };
+  }
   const notText = {
     type: "string_type",
     loc: ["body", "str"],
@@ -108,7 +122,9 @@ function notAnObject(loc: string[], input: Json): ValidationError {
 }
 
 function inputOf(body: DecodedBody): Json {
-  if (body.kind === "json") return body.value;
+  if (body.kind === "json") {
+    return body.value;
+  }
   return body.kind === "raw" ? (body.text ?? null) : null;
 }
 
@@ -118,7 +134,9 @@ const uuidText =
 /** The canonical form of a UUID path parameter. FACT: upper case is taken. INFERENCE: so are the forms Pydantic knows. */
 export function readUuid(name: string, text: string): Checked<string> {
   const parts = uuidText.exec(text.replace(/^\{(.*)\}$/, "$1"));
-  if (parts !== null) return { value: parts.slice(1).join("-").toLowerCase() };
+  if (parts !== null) {
+    return { value: parts.slice(1).join("-").toLowerCase() };
+  }
   const error = "invalid format";
   const msg = `Input should be a valid UUID, ${error}`;
   return { errors: [{ type: "uuid_parsing", loc: ["path", name], msg, input: text, ctx: { error } }] };

@@ -23,7 +23,9 @@ export async function performFault(
       await over;
       return null;
     case "reset":
-      if (action.at === "answer") await sendPart(response, answer, half(answer));
+      if (action.at === "answer") {
+        await sendPart(response, answer, half(answer));
+      }
       request.socket.resetAndDestroy();
       await over;
       return action.at === "answer" ? answer.status : null;
@@ -102,7 +104,9 @@ async function dribble(
   response.flushHeaders();
   for (const byte of Buffer.from(answer.body)) {
     await Promise.race([sleep(clock, intervalMs), over]);
-    if (isOver()) return answer.status;
+    if (isOver()) {
+      return answer.status;
+    }
     response.write(Buffer.of(byte));
   }
   response.end();

@@ -101,18 +101,30 @@ export function createFaultRules(random: Random): FaultPicker {
 
   function prepare(rule: FaultRule): Entry {
     const problem = problemOf(rule);
-    if (problem !== undefined) throw new TypeError(problem);
+    if (problem !== undefined) {
+      throw new TypeError(problem);
+    }
     const { id = `fault-${++made}`, match } = rule;
     return { id, rule, path: match?.path === undefined ? undefined : new RegExp(match.path), fired: 0 };
   }
 
   function matches({ rule, path, fired }: Entry, candidate: FaultCandidate): boolean {
     const { match = {}, times = Number.POSITIVE_INFINITY, probability = 1 } = rule;
-    if (fired >= times) return false;
-    if ((candidate.body === undefined) !== strikesAtHead(rule)) return false;
-    if (path !== undefined && !path.test(candidate.path)) return false;
-    if (match.method !== undefined && !candidate.methods.includes(match.method)) return false;
-    if (match.bodyIncludes !== undefined && !candidate.body?.includes(match.bodyIncludes)) return false;
+    if (fired >= times) {
+      return false;
+    }
+    if ((candidate.body === undefined) !== strikesAtHead(rule)) {
+      return false;
+    }
+    if (path !== undefined && !path.test(candidate.path)) {
+      return false;
+    }
+    if (match.method !== undefined && !candidate.methods.includes(match.method)) {
+      return false;
+    }
+    if (match.bodyIncludes !== undefined && !candidate.body?.includes(match.bodyIncludes)) {
+      return false;
+    }
     // Last, so that a request the rule is not about draws no random number.
     return probability >= 1 || random() < probability;
   }
@@ -142,7 +154,9 @@ export function createFaultRules(random: Random): FaultPicker {
     fired: (id) => firedById.get(id) ?? 0,
     strike(candidate) {
       const entry = entries.find((each) => matches(each, candidate));
-      if (entry === undefined) return undefined;
+      if (entry === undefined) {
+        return undefined;
+      }
       entry.fired++;
       firedById.set(entry.id, (firedById.get(entry.id) ?? 0) + 1);
       return entry;
@@ -178,12 +192,22 @@ function problemOf(rule: FaultRule): string | undefined {
   const numbers = { times, probability, ...neededNumbers(action) };
   for (const [name, value] of Object.entries(numbers)) {
     const isNeeded = name !== "times" && name !== "probability";
-    if (typeof value !== "number" && (isNeeded || value !== undefined)) return `${name} is a number`;
+    if (typeof value !== "number" && (isNeeded || value !== undefined)) {
+      return `${name} is a number`;
+    }
   }
-  if (action.kind === "redirect" && typeof action.location !== "string") return "location is a text";
-  if (when !== undefined && when !== "before" && when !== "after") return 'when is "before" or "after"';
-  if (!Object.values(match).every((each) => typeof each === "string")) return "match is made of texts";
-  if (match.path !== undefined && !isPattern(match.path)) return "path is a regular expression";
+  if (action.kind === "redirect" && typeof action.location !== "string") {
+    return "location is a text";
+  }
+  if (when !== undefined && when !== "before" && when !== "after") {
+    return 'when is "before" or "after"';
+  }
+  if (!Object.values(match).every((each) => typeof each === "string")) {
+    return "match is made of texts";
+  }
+  if (match.path !== undefined && !isPattern(match.path)) {
+    return "path is a regular expression";
+  }
   if (strikesAtHead(rule) && (when === "after" || match.bodyIncludes !== undefined)) {
     return "a reset at the head comes before the upstream and the body";
   }

@@ -14,7 +14,9 @@ export function createHeap<T>(rankOf: (item: T) => number): Heap<T> {
 
   function swap(a: number, b: number): void {
     const [left, right] = [items[a], items[b]];
-    if (left === undefined || right === undefined) return;
+    if (left === undefined || right === undefined) {
+      return;
+    }
     items[a] = right;
     items[b] = left;
   }
@@ -35,7 +37,9 @@ export function createHeap<T>(rankOf: (item: T) => number): Heap<T> {
       for (let at = 0; ; ) {
         const left = 2 * at + 1;
         const child = rankAt(left + 1) < rankAt(left) ? left + 1 : left;
-        if (rankAt(child) >= rankAt(at)) return least;
+        if (rankAt(child) >= rankAt(at)) {
+          return least;
+        }
         swap(at, child);
         at = child;
       }

@@ -36,7 +36,9 @@ export async function readBody(
   let size = 0;
   try {
     for await (const chunk of request as AsyncIterable<Buffer>) {
-      if (size <= maxBytes) chunks.push(chunk);
+      if (size <= maxBytes) {
+        chunks.push(chunk);
+      }
       size += chunk.length;
     }
   } catch {
@@ -68,15 +70,21 @@ export async function sendAnswer({ response, over }: Exchange, answer: HttpAnswe
 
 /** Sends an answer; null when the client had left before it. */
 export async function answerWith(exchange: Exchange, answer: HttpAnswer): Promise<number | null> {
-  if (exchange.isOver()) return null;
+  if (exchange.isOver()) {
+    return null;
+  }
   await sendAnswer(exchange, answer);
   return answer.status;
 }
 
 export function writeHead(response: ServerResponse, answer: HttpAnswer): void {
   // Node would announce its keep-alive time, which these upstreams do not, and which spares clients a race.
-  if (response.shouldKeepAlive) response.removeHeader("connection");
+  if (response.shouldKeepAlive) {
+    response.removeHeader("connection");
+  }
   const headers: Record<string, string | number> = { ...answer.headers };
-  if (answer.status !== 204) headers["content-length"] = Buffer.byteLength(answer.body);
+  if (answer.status !== 204) {
+    headers["content-length"] = Buffer.byteLength(answer.body);
+  }
   response.writeHead(answer.status, headers);
 }

@@ -71,7 +71,9 @@ export async function startUpstreamServer(
   const faults = Object.assign(rules, {
     down: false,
     async setDown(down: boolean) {
-      if (faults.down === down) return await turned;
+      if (faults.down === down) {
+        return await turned;
+      }
       faults.down = down;
       // One after the other: a port cannot be opened while it is being closed.
       turned = turned.catch(() => {}).then(() => (down ? stop(server) : listenAgain(server, host, port)));
@@ -120,7 +122,9 @@ export async function startUpstreamServer(
       }
       const { bytes, complete } = await readBody(request, upstream.maxBodyBytes);
       log.keepBody(record, bytes.toString());
-      if (complete) record.status = await respond(exchange, record, bytes);
+      if (complete) {
+        record.status = await respond(exchange, record, bytes);
+      }
     } catch {
       // A fault rule can ask for what HTTP cannot send, such as a header with a line break.
       request.socket.destroy();
@@ -131,21 +135,31 @@ export async function startUpstreamServer(
 
   /** Serves a request whose body has been read, and returns the status that was sent. */
   async function respond(exchange: Exchange, record: RecordedRequest, bytes: Buffer): Promise<number | null> {
-    if (bytes.length > upstream.maxBodyBytes) return await answerWith(exchange, upstream.tooLarge());
+    if (bytes.length > upstream.maxBodyBytes) {
+      return await answerWith(exchange, upstream.tooLarge());
+    }
     const request = httpRequest(exchange.request, bytes);
     const reception = upstream.receive(request);
-    if (reception.parsed !== undefined) record.parsed = reception.parsed;
+    if (reception.parsed !== undefined) {
+      record.parsed = reception.parsed;
+    }
     const presence = reception.subject === undefined ? undefined : inFlight.enter(reception.subject);
     record.concurrent = presence?.before ?? 0;
     try {
       const methods = [request.method, ...(reception.rpcMethod === undefined ? [] : [reception.rpcMethod])];
       const fault = rules.strike({ path: request.path, methods, body: record.body });
       const { action, when = "before" } = fault?.rule ?? {};
-      if (fault !== undefined) record.fault = fault.id;
-      if (action?.kind === "delay" && when === "before") await sleep(clock, action.delayMs);
+      if (fault !== undefined) {
+        record.fault = fault.id;
+      }
+      if (action?.kind === "delay" && when === "before") {
+        await sleep(clock, action.delayMs);
+      }
       const isProcessed = action === undefined || action.kind === "delay" || when === "after";
       const answer = isProcessed ? await ask(reception.process) : undefined;
-      if (action?.kind === "delay" && when === "after") await sleep(clock, action.delayMs);
+      if (action?.kind === "delay" && when === "after") {
+        await sleep(clock, action.delayMs);
+      }
       if (action === undefined || action.kind === "delay") {
         return await answerWith(exchange, answer ?? upstream.crashed());
       }
@@ -165,7 +179,9 @@ export async function startUpstreamServer(
 
   async function serveControl(exchange: Exchange): Promise<void> {
     const { bytes, complete } = await readBody(exchange.request, upstream.maxBodyBytes);
-    if (!complete) return;
+    if (!complete) {
+      return;
+    }
     const answer = await answerControl(httpRequest(exchange.request, bytes), upstream, running, clock);
     await sendAnswer(exchange, answer);
     answer.afterwards?.();

@@ -16,7 +16,9 @@ export async function listenAgain(server: Server, host: string, port: number): P
     try {
       return await listen(server, host, port);
     } catch (error) {
-      if (attempt === 100) throw error;
+      if (attempt === 100) {
+        throw error;
+      }
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   }

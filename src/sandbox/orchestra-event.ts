@@ -28,7 +28,9 @@ const canonicalUuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /** Reads the body of a POST. UNKNOWN: that the real webhook checks each of these, and with these codes. */
 export function readEvent(body: Json, rules: EventRules = {}): OrchestraEvent | OrchestraRefusal {
-  if (!isJsonObject(body)) return malformed("The body is not a JSON object");
+  if (!isJsonObject(body)) {
+    return malformed("The body is not a JSON object");
+  }
   const { task_run_id: taskRunId } = body;
   if (typeof taskRunId !== "string" || !canonicalUuid.test(taskRunId)) {
     return { status: 400, error: "Invalid task_run_id", code: "INVALID_TASK_RUN_ID" };
@@ -50,9 +52,13 @@ function readStatusUpdate(taskRunId: string, body: JsonObject): OrchestraEvent |
   if (status !== undefined && !isTaskRunStatus(status)) {
     return { status: 400, error: "Invalid status", code: "INVALID_STATUS" };
   }
-  if (message !== undefined && typeof message !== "string") return malformed("message is not a string");
+  if (message !== undefined && typeof message !== "string") {
+    return malformed("message is not a string");
+  }
   // FACT: SDK-B sends status-only and message-only updates, and nothing at all for neither.
-  if (status === undefined && !message) return malformed("Neither status nor message");
+  if (status === undefined && !message) {
+    return malformed("Neither status nor message");
+  }
   return {
     taskRunId,
     type: "UPDATE_STATUS",
@@ -68,15 +74,23 @@ function readOutput(
 ): OrchestraEvent | OrchestraRefusal {
   const { output_name: name, output_value: value } = body;
   const allowed = rules.anyOutputName ? /./s : /^[A-Za-z_-]+$/;
-  if (typeof name !== "string" || !allowed.test(name)) return malformed("Invalid output_name");
-  if (value === undefined) return malformed("Missing output_value");
+  if (typeof name !== "string" || !allowed.test(name)) {
+    return malformed("Invalid output_name");
+  }
+  if (value === undefined) {
+    return malformed("Missing output_value");
+  }
   return { taskRunId, type: "SET_OUTPUT", name, value };
 }
 
 function readLog(taskRunId: string, body: JsonObject): OrchestraEvent | OrchestraRefusal {
   const { log_name: name, data } = body;
-  if (typeof name !== "string" || name === "") return malformed("Invalid log_name");
-  if (typeof data !== "string") return malformed("Invalid data");
+  if (typeof name !== "string" || name === "") {
+    return malformed("Invalid log_name");
+  }
+  if (typeof data !== "string") {
+    return malformed("Invalid data");
+  }
   return { taskRunId, type: "LOG", name, data };
 }
 

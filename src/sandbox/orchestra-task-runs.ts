@@ -56,7 +56,9 @@ export function createTaskRuns(clock: Clock, rules: TaskRunRules): TaskRuns {
 
   function find(id: string): TaskRunRecord {
     const found = runs.get(id);
-    if (found !== undefined) return found;
+    if (found !== undefined) {
+      return found;
+    }
     const fresh: TaskRunRecord = {
       id,
       known: !rules.requireRegistration,
@@ -71,14 +73,20 @@ export function createTaskRuns(clock: Clock, rules: TaskRunRules): TaskRuns {
   }
 
   function refusalOf(run: TaskRunRecord, event: OrchestraEvent): OrchestraRefusal | undefined {
-    if (!run.known) return { status: 404, error: "Invalid task_run_id", code: "TASK_NOT_FOUND" };
+    if (!run.known) {
+      return { status: 404, error: "Invalid task_run_id", code: "TASK_NOT_FOUND" };
+    }
     // FACT: a log arrives after the outcome, because the SDK sends it last.
-    if (!outcomes.has(run.status) || event.type === "LOG") return undefined;
+    if (!outcomes.has(run.status) || event.type === "LOG") {
+      return undefined;
+    }
     // FACT: a task run can be "not in a state that accepts outputs". UNKNOWN: the status and the code.
     if (event.type === "SET_OUTPUT") {
       return { status: 409, error: "Task run does not accept outputs", code: "INVALID_STATE" };
     }
-    if (!rules.refuseAfterOutcome) return undefined;
+    if (!rules.refuseAfterOutcome) {
+      return undefined;
+    }
     return { status: 409, error: "Task run has already completed", code: "INVALID_STATE" };
   }
 
@@ -110,7 +118,9 @@ export function createTaskRuns(clock: Clock, rules: TaskRunRules): TaskRuns {
       const refusal = refusalOf(run, event);
       const afterOutcome = outcomes.has(run.status);
       run.events.push({ atMs: clock.now(), event, afterOutcome, ...(refusal && { refused: refusal.code }) });
-      if (refusal === undefined) take(run, event);
+      if (refusal === undefined) {
+        take(run, event);
+      }
       return refusal;
     },
     reset: () => runs.clear(),

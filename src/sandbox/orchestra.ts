@@ -57,19 +57,29 @@ export function createOrchestra(clock: Clock, options: OrchestraOptions = {}): O
 
   function answer(request: HttpRequest, body: Json | undefined): HttpAnswer {
     const notFound = { success: false, error: "Not found", code: "NOT_FOUND" };
-    if (request.path !== path) return jsonAnswer(404, notFound);
-    if (request.method !== "POST") return emptyAnswer(405, { allow: "POST" });
+    if (request.path !== path) {
+      return jsonAnswer(404, notFound);
+    }
+    if (request.method !== "POST") {
+      return emptyAnswer(405, { allow: "POST" });
+    }
     if (request.headers.authorization !== `Bearer ${apiKey}`) {
       return refuse({ status: 401, error: "Missing or invalid API key", code: "UNAUTHORIZED" });
     }
     if (mediaType(request.headers) !== "application/json") {
       return refuse(malformed("Content-Type is not application/json"));
     }
-    if (body === undefined) return refuse(malformed("The body is not JSON"));
+    if (body === undefined) {
+      return refuse(malformed("The body is not JSON"));
+    }
     const event = readEvent(body, options);
-    if ("error" in event) return refuse(event);
+    if ("error" in event) {
+      return refuse(event);
+    }
     const refusal = taskRuns.apply(event);
-    if (refusal !== undefined) return refuse(refusal);
+    if (refusal !== undefined) {
+      return refuse(refusal);
+    }
     const message = event.type === "SET_OUTPUT" ? "Outputs set successfully" : "Event received";
     return jsonAnswer(200, { success: true, message, task_run_id: event.taskRunId });
   }
@@ -116,7 +126,9 @@ function control(
   settings: OrchestraSettings,
 ): HttpAnswer | undefined {
   const id = /^\/task-runs\/([^/]+)$/.exec(path)?.[1];
-  if (id !== undefined) return controlTaskRun(request, id, taskRuns);
+  if (id !== undefined) {
+    return controlTaskRun(request, id, taskRuns);
+  }
   switch (`${request.method} ${path}`) {
     case "GET /task-runs":
       return jsonAnswer(200, taskRuns.list());
@@ -135,8 +147,12 @@ function controlTaskRun(request: HttpRequest, id: string, taskRuns: TaskRuns): H
   if (request.method === "PUT") {
     const { known = true, status } = controlObject(request);
     taskRuns.register(id, typeof status === "string" ? status : undefined);
-    if (known !== true) taskRuns.disown(id);
-  } else if (request.method !== "GET") return undefined;
+    if (known !== true) {
+      taskRuns.disown(id);
+    }
+  } else if (request.method !== "GET") {
+    return undefined;
+  }
   const run = taskRuns.get(id);
   return run === undefined ? controlError("no such task run", 404) : jsonAnswer(200, run);
 }

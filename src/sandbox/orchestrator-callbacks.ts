@@ -43,40 +43,64 @@ export interface Callbacks {
 export function createCallbacks(engine: Engine, switches: OrchestratorSwitches): Callbacks {
   function open(id: string, token: string): CallbackOutcome | { process: Process; row: StepRow } {
     const process = engine.get(id);
-    if (process === undefined) return "unknown-process";
-    if (process.status !== "awaiting_callback") return "not-awaiting";
-    if (process.row.state[tokenKey] !== token) return "invalid-token";
+    if (process === undefined) {
+      return "unknown-process";
+    }
+    if (process.status !== "awaiting_callback") {
+      return "not-awaiting";
+    }
+    if (process.row.state[tokenKey] !== token) {
+      return "invalid-token";
+    }
     return { process, row: process.row };
   }
 
   return {
     async complete(id, token, result) {
       const opened = open(id, token);
-      if (typeof opened === "string") return opened;
-      if (switches.workflowRemoved) return "workflow-removed";
-      if (!isStorable(result)) return "unstorable";
+      if (typeof opened === "string") {
+        return opened;
+      }
+      if (switches.workflowRemoved) {
+        return "workflow-removed";
+      }
+      if (!isStorable(result)) {
+        return "unstorable";
+      }
       const { process, row } = opened;
       const read = row.state;
       const window = engine.raceWindow();
-      if (window !== undefined) await window;
+      if (window !== undefined) {
+        await window;
+      }
       row.state = { ...read, callback_result: result };
       process.cancelTimer();
       process.status = "resumed";
       engine.note(process, "callback", result);
-      if (switches.brokerDown) return "broker-down";
+      if (switches.brokerDown) {
+        return "broker-down";
+      }
       process.counts.acceptedCallbacks++;
       const stop = engine.goOn(process, row);
-      if (switches.testing) await stop;
+      if (switches.testing) {
+        await stop;
+      }
       return "accepted";
     },
     async progress(id, token, progress) {
       const opened = open(id, token);
-      if (typeof opened === "string") return opened;
-      if (!isStorable(progress)) return "unstorable";
+      if (typeof opened === "string") {
+        return opened;
+      }
+      if (!isStorable(progress)) {
+        return "unstorable";
+      }
       const { process, row } = opened;
       const read = row.state;
       const window = engine.raceWindow();
-      if (window !== undefined) await window;
+      if (window !== undefined) {
+        await window;
+      }
       row.state = { ...read, callback_progress: progress };
       process.counts.acceptedProgress++;
       engine.note(process, "progress", progress);
@@ -88,7 +112,9 @@ export function createCallbacks(engine: Engine, switches: OrchestratorSwitches):
 /** FACT: U+0000, lone surrogates and integers beyond 64 bits cannot be stored. INFERENCE: unsigned 64 bits can. */
 function isStorable(value: Json): boolean {
   for (const scalar of scalarsOf(value)) {
-    if (typeof scalar === "bigint" && (scalar >= 2n ** 64n || scalar < -(2n ** 63n))) return false;
+    if (typeof scalar === "bigint" && (scalar >= 2n ** 64n || scalar < -(2n ** 63n))) {
+      return false;
+    }
   }
   return hasStorableText(value);
 }

@@ -28,11 +28,19 @@ export function controlOrchestrator(
   }
   const [, id = "", action] = /^\/processes\/([^/]+)(?:\/([a-z-]+))?$/.exec(path) ?? [];
   const before = processes.get(id);
-  if (before === undefined) return id === "" ? undefined : controlError("no such process", 404);
-  if (request.method === "GET" && action === undefined) return jsonAnswer(200, before);
+  if (before === undefined) {
+    return id === "" ? undefined : controlError("no such process", 404);
+  }
+  if (request.method === "GET" && action === undefined) {
+    return jsonAnswer(200, before);
+  }
   const act = request.method === "POST" ? actionOf(processes, action) : undefined;
-  if (act === undefined) return undefined;
-  if (!act(id)) return controlError(`not possible while the process is ${before.status}`, 409);
+  if (act === undefined) {
+    return undefined;
+  }
+  if (!act(id)) {
+    return controlError(`not possible while the process is ${before.status}`, 409);
+  }
   return jsonAnswer(200, processes.get(id));
 }
 
@@ -60,7 +68,9 @@ function readPlan(body: JsonObject): ProcessPlan {
     if (name !== "actionMs" && name !== "steps" && name !== "timeoutMs" && name !== "validateMs") {
       throw new TypeError(`no such part of a plan: ${name}`);
     }
-    if (typeof value !== "number" || value < 0) throw new TypeError(`${name} is a number, not negative`);
+    if (typeof value !== "number" || value < 0) {
+      throw new TypeError(`${name} is a number, not negative`);
+    }
     plan[name] = value;
   }
   return plan;

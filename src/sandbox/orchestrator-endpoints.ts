@@ -44,8 +44,12 @@ export function createEndpoints(
     readsBody: true,
     run: (params, body) =>
       ofProcess(params, (process) => {
-        if (body.kind === "absent") return validationAnswer(requireObject(body).errors ?? []);
-        if (engine.resume(process)) return emptyAnswer(204);
+        if (body.kind === "absent") {
+          return validationAnswer(requireObject(body).errors ?? []);
+        }
+        if (engine.resume(process)) {
+          return emptyAnswer(204);
+        }
         return problem(409, `Resuming a ${process.status} workflow is not possible`);
       }),
   };
@@ -77,7 +81,9 @@ export function createEndpoints(
     deliver: (id: string, token: string, value: T) => Promise<CallbackOutcome>,
   ): Promise<HttpAnswer> {
     // FACT: bytes that are no text cannot even be quoted in an error.
-    if (body.kind === "raw" && body.text === undefined) return unhandledError();
+    if (body.kind === "raw" && body.text === undefined) {
+      return unhandledError();
+    }
     const uuid = readUuid("process_id", id);
     if (uuid.errors !== undefined || payload.errors !== undefined) {
       return validationAnswer([...(uuid.errors ?? []), ...(payload.errors ?? [])]);
@@ -87,7 +93,9 @@ export function createEndpoints(
 
   function ofProcess([id = ""]: readonly string[], run: (process: Process) => HttpAnswer): HttpAnswer {
     const uuid = readUuid("process_id", id);
-    if (uuid.errors !== undefined) return validationAnswer(uuid.errors);
+    if (uuid.errors !== undefined) {
+      return validationAnswer(uuid.errors);
+    }
     const process = engine.get(uuid.value);
     return process === undefined ? outcomeAnswer("unknown-process", uuid.value) : run(process);
   }
@@ -104,7 +112,9 @@ export function createEndpoints(
 
   function setGlobalLock(body: DecodedBody): HttpAnswer {
     const checked = requireObject(body);
-    if (checked.errors !== undefined) return validationAnswer(checked.errors);
+    if (checked.errors !== undefined) {
+      return validationAnswer(checked.errors);
+    }
     const { global_lock: lock } = checked.value;
     if (typeof lock !== "boolean") {
       return validationAnswer([
@@ -164,6 +174,8 @@ function processAnswer(process: Process): HttpAnswer {
 
 function statusCounts(processes: readonly Process[]): Json {
   const counts: Record<string, number> = {};
-  for (const { status } of processes) counts[status] = (counts[status] ?? 0) + 1;
+  for (const { status } of processes) {
+    counts[status] = (counts[status] ?? 0) + 1;
+  }
   return { process_counts: counts, task_counts: {} };
 }

@@ -51,7 +51,9 @@ export function createEngine(
 
   function note(process: Process, event: ProcessEvent["event"], detail?: Json): void {
     const { history } = process;
-    if (history.length >= longestHistory) history.shift();
+    if (history.length >= longestHistory) {
+      history.shift();
+    }
     history.push({ at_ms: clock.now(), event, ...(detail === undefined ? {} : { detail }) });
   }
 
@@ -71,8 +73,11 @@ export function createEngine(
     process.counts.actionRuns++;
     note(process, "action-started");
     const { actionMs } = process.plan;
-    if (actionMs <= 0) awaitCallback(process);
-    else process.cancelTimer = runAt(clock, clock.now() + actionMs, () => awaitCallback(process));
+    if (actionMs <= 0) {
+      awaitCallback(process);
+    } else {
+      process.cancelTimer = runAt(clock, clock.now() + actionMs, () => awaitCallback(process));
+    }
   }
 
   function awaitCallback(process: Process): void {
@@ -81,12 +86,16 @@ export function createEngine(
     process.isActing = false;
     process.status = "awaiting_callback";
     note(process, "awaiting-callback");
-    if (timeoutMs === undefined) return;
+    if (timeoutMs === undefined) {
+      return;
+    }
     // FACT: a callback after the deadline and before the sweep is accepted.
     const sinceStartMs = clock.now() + timeoutMs - startedAtMs;
     const sweepAtMs = startedAtMs + Math.ceil(sinceStartMs / sweepIntervalMs) * sweepIntervalMs;
     process.cancelTimer = runAt(clock, sweepAtMs, () => {
-      if (process.status === "awaiting_callback") fail(process, "Callback timed out");
+      if (process.status === "awaiting_callback") {
+        fail(process, "Callback timed out");
+      }
     });
   }
 
@@ -101,8 +110,12 @@ export function createEngine(
   async function goOn(process: Process, row: StepRow): Promise<void> {
     process.cancelTimer();
     const pickUp = raceWindow();
-    if (pickUp !== undefined) await pickUp;
-    if (process.status === "aborted") return;
+    if (pickUp !== undefined) {
+      await pickUp;
+    }
+    if (process.status === "aborted") {
+      return;
+    }
     process.status = "running";
     // FACT: progress is dropped when the process continues.
     const { callback_progress: _, ...state } = row.state;
@@ -114,21 +127,35 @@ export function createEngine(
     const result = row.state.callback_result;
     process.counts.validations++;
     note(process, "validation-started");
-    if (result === undefined) return fail(process, "Could not find key 'callback_result' in state");
-    if (process.plan.validateMs > 0) await sleep(clock, process.plan.validateMs);
-    if (process.status === "aborted") return;
+    if (result === undefined) {
+      return fail(process, "Could not find key 'callback_result' in state");
+    }
+    if (process.plan.validateMs > 0) {
+      await sleep(clock, process.plan.validateMs);
+    }
+    if (process.status === "aborted") {
+      return;
+    }
     const problem = judge(process, result as JsonObject);
-    if (problem !== undefined) return fail(process, problem);
+    if (problem !== undefined) {
+      return fail(process, problem);
+    }
     note(process, "validated", result);
     process.results.push(result);
-    if (row.step + 1 < process.plan.steps) return beginStep(process, row.step + 1);
+    if (row.step + 1 < process.plan.steps) {
+      return beginStep(process, row.step + 1);
+    }
     process.status = "completed";
     note(process, "completed");
   }
 
   function judge({ plan }: Process, result: JsonObject): string | undefined {
-    if (plan.validate === "none") return undefined;
-    if (plan.validate === "return-code") return result.return_code === 0 ? undefined : "Callback failure";
+    if (plan.validate === "none") {
+      return undefined;
+    }
+    if (plan.validate === "return-code") {
+      return result.return_code === 0 ? undefined : "Callback failure";
+    }
     try {
       return plan.validate(result);
     } catch (error) {
@@ -163,21 +190,30 @@ export function createEngine(
     get: (id) => processes.get(id),
     list: () => [...processes.values()],
     returnAction(process) {
-      if (!process.isActing) return false;
+      if (!process.isActing) {
+        return false;
+      }
       awaitCallback(process);
       return true;
     },
     resume(process) {
       const { status, row } = process;
-      if (status !== "failed" && status !== "awaiting_callback" && status !== "resumed") return false;
+      if (status !== "failed" && status !== "awaiting_callback" && status !== "resumed") {
+        return false;
+      }
       note(process, "resumed-by-operator");
       // FACT: a retry runs the whole group again; a resume while waiting validates without a result, and fails.
-      if (status === "failed") beginStep(process, row.step);
-      else void goOn(process, row);
+      if (status === "failed") {
+        beginStep(process, row.step);
+      } else {
+        void goOn(process, row);
+      }
       return true;
     },
     abort(process) {
-      if (process.status === "aborted" || process.status === "completed") return false;
+      if (process.status === "aborted" || process.status === "completed") {
+        return false;
+      }
       process.cancelTimer();
       process.isActing = false;
       process.status = "aborted";
@@ -188,7 +224,9 @@ export function createEngine(
     raceWindow,
     note,
     reset() {
-      for (const process of processes.values()) process.cancelTimer();
+      for (const process of processes.values()) {
+        process.cancelTimer();
+      }
       processes.clear();
       clock.cancelAll();
     },

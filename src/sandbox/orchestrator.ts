@@ -48,11 +48,17 @@ export function createOrchestrator(
 
   async function answer(request: HttpRequest, body: DecodedBody): Promise<HttpAnswer> {
     const routed = route(request);
-    if ("answer" in routed) return routed.answer;
+    if ("answer" in routed) {
+      return routed.answer;
+    }
     // INFERENCE, from FastAPI's source: broken JSON is refused before credentials and lock are asked for.
-    if (routed.endpoint.readsBody && body.kind === "refused") return body.answer;
+    if (routed.endpoint.readsBody && body.kind === "refused") {
+      return body.answer;
+    }
     const refusal = refuseCredentials(request, options.token);
-    if (refusal !== undefined) return refusal;
+    if (refusal !== undefined) {
+      return refusal;
+    }
     if (routed.endpoint.needsEngine && switches.locked) {
       return problem(503, "Engine is locked cannot accept changes on processes at this time");
     }
@@ -89,8 +95,12 @@ function fromUvicorn(answer: HttpAnswer): HttpAnswer {
 
 /** FACT: no token, or a Basic header, is 403. INFERENCE: another token is 401. */
 function refuseCredentials(request: HttpRequest, token: string | undefined): HttpAnswer | undefined {
-  if (token === undefined) return undefined;
+  if (token === undefined) {
+    return undefined;
+  }
   const [, given] = /^bearer (.+)$/i.exec(request.headers.authorization ?? "") ?? [];
-  if (given === undefined) return jsonAnswer(403, { detail: "Not authenticated" });
+  if (given === undefined) {
+    return jsonAnswer(403, { detail: "Not authenticated" });
+  }
   return given === token ? undefined : jsonAnswer(401, { detail: "User is not active" });
 }

@@ -45,7 +45,9 @@ export function createRequestLog(maxEntries = 100_000, maxChars = 256 * 1024 * 1
   let seq = 0;
 
   function dropOldest(count: number): void {
-    for (const dropped of entries.splice(0, count)) chars -= dropped.body.length;
+    for (const dropped of entries.splice(0, count)) {
+      chars -= dropped.body.length;
+    }
   }
 
   return {
@@ -54,7 +56,9 @@ export function createRequestLog(maxEntries = 100_000, maxChars = 256 * 1024 * 1
     },
     begin(request) {
       // A tenth at a time: moving so many entries up for each new one would cost more than serving it.
-      if (entries.length >= maxEntries * 1.1) dropOldest(entries.length - maxEntries);
+      if (entries.length >= maxEntries * 1.1) {
+        dropOldest(entries.length - maxEntries);
+      }
       const entry: RecordedRequest = { seq: ++seq, ...request, body: "", status: null, concurrent: 0 };
       entries.push(entry);
       return entry;
@@ -62,9 +66,13 @@ export function createRequestLog(maxEntries = 100_000, maxChars = 256 * 1024 * 1
     keepBody(request, body) {
       request.body = body;
       // Cleared, or dropped, while it was still being read.
-      if (request.seq < (entries[0]?.seq ?? Number.POSITIVE_INFINITY)) return;
+      if (request.seq < (entries[0]?.seq ?? Number.POSITIVE_INFINITY)) {
+        return;
+      }
       chars += body.length;
-      while (chars > maxChars && entries.length > 1) dropOldest(Math.ceil(entries.length / 10));
+      while (chars > maxChars && entries.length > 1) {
+        dropOldest(Math.ceil(entries.length / 10));
+      }
     },
     clear() {
       entries = [];
@@ -89,8 +97,11 @@ export function createInFlight(): InFlight {
         before,
         leave() {
           const left = (counts.get(key) ?? 1) - 1;
-          if (left === 0) counts.delete(key);
-          else counts.set(key, left);
+          if (left === 0) {
+            counts.delete(key);
+          } else {
+            counts.set(key, left);
+          }
         },
       };
     },

@@ -33,7 +33,9 @@ export function createRouter<Endpoint>(
       return { answer: jsonAnswer(405, { detail: "Method Not Allowed" }, { allow }) };
     }
     const other = path.endsWith("/") ? path.replace(/\/+$/, "") : `${path}/`;
-    if (matching(other).length === 0) return { answer: jsonAnswer(404, { detail: "Not Found" }) };
+    if (matching(other).length === 0) {
+      return { answer: jsonAnswer(404, { detail: "Not Found" }) };
+    }
     const query = request.query.size > 0 ? `?${request.query}` : "";
     return {
       answer: emptyAnswer(307, { location: `http://${request.headers.host}${encodeURI(other)}${query}` }),

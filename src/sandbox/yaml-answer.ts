@@ -16,15 +16,25 @@ export function formatYaml(value: unknown, style: YamlStyle): string {
 
 /** A scalar, or what follows `key:`; nested collections begin with a line break. */
 function formatNode(value: unknown, indent: string, style: YamlStyle): string {
-  if (typeof value === "string") return formatString(value, indent, style);
-  if (typeof value === "number") return formatNumber(value);
-  if (typeof value !== "object" || value === null) return String(value ?? null);
+  if (typeof value === "string") {
+    return formatString(value, indent, style);
+  }
+  if (typeof value === "number") {
+    return formatNumber(value);
+  }
+  if (typeof value !== "object" || value === null) {
+    return String(value ?? null);
+  }
   if (Array.isArray(value)) {
-    if (value.length === 0) return "[]";
+    if (value.length === 0) {
+      return "[]";
+    }
     return value.map((item) => `\n${indent}- ${inItem(item, indent, style)}`).join("");
   }
   const entries = Object.entries(value).filter(([, item]) => item !== undefined);
-  if (entries.length === 0) return "{}";
+  if (entries.length === 0) {
+    return "{}";
+  }
   return entries
     .map(([key, item]) => {
       const text = formatNode(item, `${indent}  `, style);
@@ -39,8 +49,12 @@ function inItem(item: unknown, indent: string, style: YamlStyle): string {
 }
 
 function formatString(text: string, indent: string, { foldIds }: YamlStyle): string {
-  if (foldIds && uuid.test(text)) return `>-\n${indent === "" ? "  " : indent}${text}`;
-  if (plain.test(text) && !reserved.test(text)) return text;
+  if (foldIds && uuid.test(text)) {
+    return `>-\n${indent === "" ? "  " : indent}${text}`;
+  }
+  if (plain.test(text) && !reserved.test(text)) {
+    return text;
+  }
   // Line breaks and control characters need escapes, and so does what an older reader takes for a line break.
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are the point
   const isSimple = !/[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]/.test(text);
@@ -48,7 +62,9 @@ function formatString(text: string, indent: string, { foldIds }: YamlStyle): str
 }
 
 function formatKey(key: string, indent: string): string {
-  if (plain.test(key) && !reserved.test(key) && key.length < 1000) return key;
+  if (plain.test(key) && !reserved.test(key) && key.length < 1000) {
+    return key;
+  }
   const quoted = quoteWithEscapes(key);
   return quoted.length < 1000 ? quoted : `? ${quoted}\n${indent}`;
 }
@@ -61,7 +77,9 @@ function quoteWithEscapes(text: string): string {
 
 /** A float without a point is a string to a YAML 1.1 reader. */
 function formatNumber(value: number): string {
-  if (!Number.isFinite(value)) return "null";
+  if (!Number.isFinite(value)) {
+    return "null";
+  }
   const text = String(value);
   return text.includes("e") && !text.includes(".") ? text.replace("e", ".0e") : text;
 }

@@ -68,7 +68,8 @@ export function createAidboxRpc(options: AidboxRpcOptions): AidboxRpc {
 function resultOfAnswer(answer: HttpAnswer, secrets: readonly string[], nowMs: number): AidboxResult {
   const body = parseBody(answer);
   const meaning = meaningOfStatus(answer.status);
-  const error = body?.entries?.get("error");
+  const errorNode = body?.entries?.get("error");
+  const error = errorNode?.text === "null" ? undefined : errorNode;
   const result = body?.entries?.get("result");
   if (error === undefined && meaning === "accepted" && result !== undefined) {
     return { kind: "accepted", result };

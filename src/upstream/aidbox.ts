@@ -1,5 +1,5 @@
-import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import type {
+  Activity,
   CreateTaskRequest,
   CreateWorkflowRequest,
   GetTaskRequest,
@@ -9,13 +9,15 @@ import type {
   ListWorkflowsRequest,
   LongPollTasksRequest,
   PollTasksRequest,
+  Task,
+  TaskLogEntry,
+  Workflow,
 } from "../../gen/taskgate/v1/executor_pb.ts";
-import type { Failure } from "../../gen/taskgate/v1/receipt_pb.ts";
 import type { AttemptResult } from "../model/attempt-result.ts";
 import type { Attempt, AttemptLease, CallResult, TaskOutcome } from "../model/call-result.ts";
 import type { UpstreamCapabilities } from "../model/capabilities.ts";
-import type { NewDelivery } from "../model/delivery.ts";
-import { createFailure, failureWithReason } from "../model/failure.ts";
+import type { NewDelivery, SentDelivery } from "../model/delivery.ts";
+import { createAidboxCall, type Pick, resource, resources } from "./aidbox-call.ts";
 import {
   attemptParams,
   createParams,
@@ -30,7 +32,14 @@ import {
   progressParams,
   successParams,
 } from "./aidbox-params.ts";
-import { type AidboxResult, type AidboxRpc, aidboxBody } from "./aidbox-rpc.ts";
+import {
+  activityFromResource,
+  isTimestamp,
+  logEntryFromResource,
+  taskFromResource,
+  workflowFromResource,
+} from "./aidbox-resource.ts";
+import { type AidboxRpc, aidboxBody } from "./aidbox-rpc.ts";
 import type { JsonNode } from "./yaml-reader.ts";
 
 /** FACT: no call gives a task back; its timer does. */
@@ -43,6 +52,8 @@ export const aidboxCapabilities: UpstreamCapabilities = {
 
 export interface AidboxOptions {
   rpc: AidboxRpc;
+  /** The same endpoint over connections of its own: long-polls hold theirs for a minute. */
+  longPollRpc: AidboxRpc;
   /** How long one call may take; a long-poll adds it to its own timeout. */
   timeoutMs: number;
   /**
@@ -52,10 +63,7 @@ export interface AidboxOptions {
   notifications: { heartbeat: string; progress: string };
 }
 
-/** A resource of Aidbox, as JSON text exactly as it was received. */
-export type ResourceText = string;
-
-/** Aidbox, as the gateway calls it. Resources are passed on as JSON text. */
+/** Aidbox, as the gateway calls it. */
 export type Aidbox = ReturnType<typeof createAidbox>;
 
 /** Says how an outcome leaves for Aidbox. A retry of the task has another key. */
@@ -71,90 +79,51 @@ export function prepareTaskOutcome(outcome: TaskOutcome): NewDelivery {
   };
 }
 
-/** Creates the calls to Aidbox on top of its RPC endpoint. */
+/** Creates the calls to Aidbox. */
 export function createAidbox(options: AidboxOptions) {
   const { rpc, timeoutMs, notifications } = options;
+  const call = createAidboxCall(rpc, timeoutMs);
+  const longPollCall = createAidboxCall(options.longPollRpc, timeoutMs);
 
-  async function call(
-    method: string,
+  async function notify(
+    attempt: Attempt,
     params: string,
-    signal: AbortSignal | undefined,
-    callTimeoutMs = timeoutMs,
-  ): Promise<AidboxResult> {
-    return rpc.send(aidboxBody(method, params), callTimeoutMs, signal);
-  }
-
-  // A read that failed is just unavailable: nothing can have been changed. A poll
-  // counts as a read, because Aidbox takes back what it handed to nobody.
-  async function read<Value>(
-    result: Promise<AidboxResult>,
-    pick: (result: JsonNode) => Value | undefined,
-  ): Promise<CallResult<Value>> {
-    const settled = picked(await result, pick);
-    return settled.kind === "failed" && settled.failure.reason === ErrorReason.UPSTREAM_UNCERTAIN
-      ? {
-          kind: "failed",
-          failure: failureWithReason(settled.failure, ErrorReason.UPSTREAM_UNAVAILABLE),
-        }
-      : settled;
-  }
-
-  // What Aidbox answers to a stale `execId` or a task in the wrong state is not
-  // published, so the reason of a refusal is read from the task itself.
-  async function explained<Value>(
-    result: CallResult<Value>,
-    attempt: { id: string; execId?: string },
-    signal: AbortSignal | undefined,
-    statusMethod = "awf.task/status",
-  ): Promise<CallResult<Value>> {
-    if (result.kind === "ok" || result.failure.reason !== ErrorReason.UPSTREAM_REJECTED) {
-      return result;
-    }
-    const found = await read(call(statusMethod, idParams(attempt.id), signal), resource);
-    const reason =
-      found.kind === "ok" ? reasonOfState(found.value, attempt.execId) : unknownReason(found.failure);
-    return reason === undefined
-      ? result
-      : { kind: "failed", failure: failureWithReason(result.failure, reason) };
-  }
-
-  async function get<Value>(
-    result: Promise<AidboxResult>,
-    pick: (result: JsonNode) => Value | undefined,
-  ): Promise<CallResult<Value>> {
-    const settled = await read(result, pick);
-    const reason = settled.kind === "failed" ? unknownReason(settled.failure) : undefined;
-    return settled.kind === "failed" && reason !== undefined
-      ? { kind: "failed", failure: failureWithReason(settled.failure, reason) }
-      : settled;
-  }
-
-  async function notify(attempt: Attempt, params: string, signal?: AbortSignal) {
-    const result = await read(call("awf.task/notify", params, signal), leaseOf);
-    return explained(result, attempt, signal);
+    signal?: AbortSignal,
+  ): Promise<CallResult<AttemptLease>> {
+    const result = await call.read("awf.task/notify", params, leaseOf, signal);
+    return call.explained(result, attempt, signal);
   }
 
   return {
     /** Takes tasks that are ready: `requested` from now on. */
-    poll: (request: PollTasksRequest, signal?: AbortSignal) =>
-      read(call("awf.task/poll", pollParams(request), signal), resources),
+    poll: (request: PollTasksRequest, signal?: AbortSignal): Promise<CallResult<Task[]>> =>
+      call.read("awf.task/poll", pollParams(request), tasks, signal),
 
     /** Takes tasks that are ready and lets Aidbox wait up to `pollTimeoutMs` for one. */
-    longPoll: (request: Omit<LongPollTasksRequest, "timeout">, pollTimeoutMs: number, signal?: AbortSignal) =>
-      read(
-        call("awf.task/long-poll", pollParams(request, pollTimeoutMs), signal, pollTimeoutMs + timeoutMs),
-        resources,
+    longPoll: (
+      request: Omit<LongPollTasksRequest, "timeout">,
+      pollTimeoutMs: number,
+      signal?: AbortSignal,
+    ): Promise<CallResult<Task[]>> =>
+      longPollCall.read(
+        "awf.task/long-poll",
+        pollParams(request, pollTimeoutMs),
+        tasks,
+        signal,
+        pollTimeoutMs,
       ),
 
     /** Begins an attempt. */
-    async start(attempt: Attempt, signal?: AbortSignal): Promise<CallResult<ResourceText>> {
-      const result = picked(await call("awf.task/start", attemptParams(attempt), signal), resource);
-      return explained(result, attempt, signal);
+    async start(attempt: Attempt, signal?: AbortSignal): Promise<CallResult<Task>> {
+      const result = await call.change("awf.task/start", attemptParams(attempt), task, signal);
+      return call.explained(result, attempt, signal);
     },
 
     /** Says that an attempt is alive; tells when its lease at Aidbox ends. */
-    heartbeat: (request: Pick<HeartbeatTaskRequest, "id" | "execId" | "message">, signal?: AbortSignal) =>
-      notify(request, heartbeatParams(request, notifications.heartbeat, request.message), signal),
+    heartbeat: (
+      request: { [Key in "id" | "execId" | "message"]: HeartbeatTaskRequest[Key] },
+      signal?: AbortSignal,
+    ) => notify(request, heartbeatParams(request, notifications.heartbeat, request.message), signal),
 
     /** Tells how far an attempt is; a heartbeat, too. */
     progress: (
@@ -164,136 +133,95 @@ export function createAidbox(options: AidboxOptions) {
     ) => notify(attempt, progressParams(attempt, notifications.progress, progress), signal),
 
     /** Sends an outcome that `prepareTaskOutcome` made. */
-    async send(delivery: { body: string }, signal?: AbortSignal): Promise<AttemptResult> {
-      const result = await rpc.send(delivery.body, timeoutMs, signal);
+    async send({ body }: SentDelivery, signal?: AbortSignal): Promise<AttemptResult> {
+      const result = await rpc.send(body, timeoutMs, signal);
       return result.kind === "accepted"
         ? { kind: "accepted", answer: resource(result.result) ?? "" }
         : result;
     },
 
+    /** Reads the task that Aidbox answered an outcome with. */
+    readAnswer: (answer: string): Task | undefined => (answer === "" ? undefined : taskFromResource(answer)),
+
     /** Creates a task under `id`. `params` is a JSON object as text. */
-    async createTask(request: CreateTaskRequest, id: string, params: string, signal?: AbortSignal) {
-      return picked(
-        await call("awf.task/create-and-execute", createParams(request, id, params), signal),
-        resource,
-      );
-    },
+    createTask: (request: CreateTaskRequest, id: string, params: string, signal?: AbortSignal) =>
+      call.change("awf.task/create-and-execute", createParams(request, id, params), task, signal),
 
     /** Tells how a task is, with its settings and its log where they are asked for. */
     getTask: (request: GetTaskRequest, signal?: AbortSignal) =>
-      get(call("awf.task/status", getTaskParams(request), signal), (result) => {
-        const task = resource(result);
-        return task === undefined
-          ? undefined
-          : { task, settings: result.entries?.get("settings")?.text, log: texts(result, "log") };
-      }),
+      call.readKnown("awf.task/status", getTaskParams(request), taskWithLog, signal),
 
     /** Cancels a task. */
-    async cancelTask(id: string, signal?: AbortSignal): Promise<CallResult<ResourceText>> {
-      const result = picked(await call("awf.task/cancel", idParams(id), signal), resource);
-      return explained(result, { id }, signal);
+    async cancelTask(id: string, signal?: AbortSignal): Promise<CallResult<Task>> {
+      const result = await call.change("awf.task/cancel", idParams(id), task, signal);
+      return call.explained(result, { id }, signal);
     },
 
     /** Finds tasks. */
-    listTasks: (request: ListTasksRequest, signal?: AbortSignal) =>
-      read(call("awf.task/list", listTasksParams(request), signal), resources),
+    listTasks: (request: ListTasksRequest, signal?: AbortSignal): Promise<CallResult<Task[]>> =>
+      call.read("awf.task/list", listTasksParams(request), tasks, signal),
 
     /** Creates a workflow under `id`. `params` is a JSON object as text. */
-    async createWorkflow(request: CreateWorkflowRequest, id: string, params: string, signal?: AbortSignal) {
-      return picked(
-        await call("awf.workflow/create-and-execute", createParams(request, id, params), signal),
-        resource,
-      );
-    },
+    createWorkflow: (request: CreateWorkflowRequest, id: string, params: string, signal?: AbortSignal) =>
+      call.change("awf.workflow/create-and-execute", createParams(request, id, params), workflow, signal),
 
     /** Tells how a workflow is, with its activities and decisions where they are asked for. */
     getWorkflow: (request: GetWorkflowRequest, signal?: AbortSignal) =>
-      get(call("awf.workflow/status", getWorkflowParams(request), signal), (result) => {
-        const workflow = resource(result);
-        return workflow === undefined
-          ? undefined
-          : {
-              workflow,
-              activities: texts(result, "activities"),
-              decisions: texts(result, "decisions"),
-            };
-      }),
+      call.readKnown("awf.workflow/status", getWorkflowParams(request), workflowWithActivities, signal),
 
     /** Cancels a workflow and what it has begun. */
-    async cancelWorkflow(id: string, signal?: AbortSignal): Promise<CallResult<ResourceText>> {
-      const result = picked(await call("awf.workflow/cancel", idParams(id), signal), resource);
-      return explained(result, { id }, signal, "awf.workflow/status");
+    async cancelWorkflow(id: string, signal?: AbortSignal): Promise<CallResult<Workflow>> {
+      const result = await call.change("awf.workflow/cancel", idParams(id), workflow, signal);
+      return call.explained(result, { id, statusMethod: "awf.workflow/status" }, signal);
     },
 
     /** Finds workflows. */
-    listWorkflows: (request: ListWorkflowsRequest, signal?: AbortSignal) =>
-      read(call("awf.workflow/list", listWorkflowsParams(request), signal), resources),
+    listWorkflows: (request: ListWorkflowsRequest, signal?: AbortSignal): Promise<CallResult<Workflow[]>> =>
+      call.read(
+        "awf.workflow/list",
+        listWorkflowsParams(request),
+        (result) => resources(result)?.map(workflowFromResource),
+        signal,
+      ),
   };
 }
 
-function picked<Value>(
-  result: AidboxResult,
-  pick: (result: JsonNode) => Value | undefined,
-): CallResult<Value> {
-  if (result.kind !== "accepted") {
-    return { kind: "failed", failure: result.failure };
-  }
-  const value = pick(result.result);
-  return value === undefined
-    ? {
-        kind: "failed",
-        failure: createFailure(
-          ErrorReason.UPSTREAM_UNCERTAIN,
-          "aidbox answered with a result of an unknown form",
-          { metadata: { upstream: "aidbox" } },
-        ),
-      }
-    : { kind: "ok", value };
-}
+const task: Pick<Task> = (result) => mapped(resource(result), taskFromResource);
 
-function resource(result: JsonNode): ResourceText | undefined {
-  const node = result.entries?.get("resource");
-  return node?.entries === undefined ? undefined : node.text;
-}
+const tasks: Pick<Task[]> = (result) => resources(result)?.map(taskFromResource);
 
-function resources(result: JsonNode): ResourceText[] | undefined {
-  return result.entries?.get("resources")?.items?.map((item) => item.text);
-}
+const workflow: Pick<Workflow> = (result) => mapped(resource(result), workflowFromResource);
 
-function texts(result: JsonNode, key: string): ResourceText[] {
+const taskWithLog: Pick<{ task: Task; settingsJson: string; log: TaskLogEntry[] }> = (result) =>
+  mapped(task(result), (found) => ({
+    task: found,
+    settingsJson: result.entries?.get("settings")?.text ?? "",
+    log: texts(result, "log").map(logEntryFromResource),
+  }));
+
+const workflowWithActivities: Pick<{
+  workflow: Workflow;
+  activities: Activity[];
+  decisions: Task[];
+}> = (result) =>
+  mapped(workflow(result), (found) => ({
+    workflow: found,
+    activities: texts(result, "activities").map(activityFromResource),
+    decisions: texts(result, "decisions").map(taskFromResource),
+  }));
+
+function texts(result: JsonNode, key: string): string[] {
   return result.entries?.get(key)?.items?.map((item) => item.text) ?? [];
 }
 
-// The last instant that a google.protobuf.Timestamp can hold.
-const maxInstantMs = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
+function mapped<From, To>(value: From | undefined, map: (value: From) => To): To | undefined {
+  return value === undefined ? undefined : map(value);
+}
 
 // FACT: the sample is an ISO instant, the table says integer; both are taken.
 function leaseOf(result: JsonNode): AttemptLease {
   const at = result.entries?.get("inProgressTimeoutAt");
   const value: unknown = at === undefined ? undefined : JSON.parse(at.text);
   const ms = typeof value === "string" ? Date.parse(value) : value;
-  const isInstant = typeof ms === "number" && ms >= 0 && ms <= maxInstantMs;
-  return { leaseExpireMs: isInstant ? ms : undefined };
-}
-
-function reasonOfState(task: ResourceText, execId: string | undefined): ErrorReason | undefined {
-  const state = JSON.parse(task) as { status?: unknown; outcome?: unknown; execId?: unknown };
-  if (state.status === "done") {
-    return state.outcome === "canceled" ? ErrorReason.TASK_CANCELLED : ErrorReason.TASK_FINISHED;
-  }
-  if (execId === undefined) {
-    return undefined;
-  }
-  if (state.status !== "requested" && state.status !== "in-progress") {
-    return ErrorReason.LEASE_EXPIRED;
-  }
-  return state.execId === execId ? undefined : ErrorReason.LEASE_SUPERSEDED;
-}
-
-// INFERENCE: Aidbox's other RPCs answer "Resource not found" with 422.
-function unknownReason(failure: Failure): ErrorReason | undefined {
-  return failure.reason === ErrorReason.UPSTREAM_REJECTED &&
-    /not[ -]found/i.test(`${failure.metadata.upstream_type ?? ""} ${failure.message}`)
-    ? ErrorReason.TASK_UNKNOWN
-    : undefined;
+  return { leaseExpireMs: typeof ms === "number" && isTimestamp(ms) ? ms : undefined };
 }

@@ -32,8 +32,7 @@ export interface HttpPost {
  * - `broken`: the request was begun and there is no whole answer: a reset, a
  *   timeout, an answer that is too large or encoded in a way nobody asked for.
  *
- * `cause` names what happened for people and holds no URL. `timedOut` tells the
- * request's own time from other ends.
+ * `cause` names what happened for people and holds no URL.
  */
 export type HttpExchange =
   | {
@@ -42,7 +41,7 @@ export type HttpExchange =
       readonly headers: Readonly<Record<string, string | undefined>>;
       readonly body: string;
     }
-  | { readonly kind: "notSent" | "broken"; readonly cause: string; readonly timedOut: boolean };
+  | { readonly kind: "notSent" | "broken"; readonly cause: string };
 
 export interface HttpClient {
   /** Never throws for what the network or the upstream does. */
@@ -72,7 +71,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
   return {
     async post(request) {
       if (request.signal?.aborted === true) {
-        return { kind: "notSent", cause: endedByCaller, timedOut: false };
+        return { kind: "notSent", cause: endedByCaller };
       }
       return new Promise((resolve) => {
         let stopWaiting: (() => void) | undefined;
@@ -127,8 +126,8 @@ function createExchange(
     request.signal?.removeEventListener("abort", onAbort);
     onSettled(exchange);
   }
-  function fail(cause: string, timedOut = false): void {
-    settle({ kind: controller === undefined ? "notSent" : "broken", cause, timedOut });
+  function fail(cause: string): void {
+    settle({ kind: controller === undefined ? "notSent" : "broken", cause });
     // A request whose connection is still being made is ended when it is there.
     controller?.abort(new Error(cause));
   }
@@ -136,7 +135,7 @@ function createExchange(
     fail(endedByCaller);
   }
 
-  const timer = setTimeout(fail, request.timeoutMs, `no answer within ${request.timeoutMs} ms`, true);
+  const timer = setTimeout(fail, request.timeoutMs, `no answer within ${request.timeoutMs} ms`);
   request.signal?.addEventListener("abort", onAbort, { once: true });
 
   return {

@@ -32,7 +32,7 @@ export function meaningOfStatus(status: number): StatusMeaning {
 
 const reasons = {
   rejected: ErrorReason.UPSTREAM_REJECTED,
-  tooEarly: ErrorReason.UPSTREAM_REJECTED,
+  tooEarly: ErrorReason.UPSTREAM_UNAVAILABLE,
   unauthorized: ErrorReason.UPSTREAM_AUTH,
   unavailable: ErrorReason.UPSTREAM_UNAVAILABLE,
   inDoubt: ErrorReason.UPSTREAM_UNCERTAIN,

@@ -1,7 +1,7 @@
 import type { AttemptResult } from "../model/attempt-result.ts";
 import type { UpstreamCapabilities } from "../model/capabilities.ts";
 import type { DeliveryUpstream, NewDelivery } from "../model/delivery.ts";
-import { type RunReport, type RunStatus, runKeyText } from "../model/run-report.ts";
+import { type RunReport, runKeyText } from "../model/run-report.ts";
 import type { HttpClient } from "./http-client.ts";
 import { excerpt, failedAnswer, failedExchange, type HttpAnswer, meaningOfStatus } from "./http-failure.ts";
 
@@ -27,51 +27,63 @@ export interface OrchestraOptions {
 
 /**
  * Says how a report leaves for Orchestra. All reports of one attempt of a run have
- * one key. A message without a status is sent with the last one reported, or
- * RUNNING, because newer versions of Orchestra's SDK no longer send a message
- * alone.
+ * one key. A message without a status goes with the last one reported, or RUNNING,
+ * because newer versions of Orchestra's SDK no longer send a message alone.
  */
-export function prepareRunReport(
-  report: RunReport,
-  lastStatus: (task: { upstream: string; key: string }) => string | undefined,
-): NewDelivery {
-  const task = { upstream: "orchestra", key: runKeyText(report.run), target: "" };
+export function prepareRunReport(report: RunReport): NewDelivery {
+  const task = {
+    upstream: "orchestra",
+    key: runKeyText(report.run),
+    target: "",
+    body: orchestraEvent(report),
+  };
   if (report.kind !== "status") {
-    return { ...task, body: orchestraEvent(report) };
+    return task;
   }
-  const status = report.status ?? (lastStatus(task) as RunStatus | undefined) ?? "RUNNING";
-  return { ...task, status, body: orchestraEvent({ ...report, status }) };
+  return report.status === undefined
+    ? { ...task, statusDefault: "RUNNING" }
+    : { ...task, status: report.status };
 }
 
 /**
  * Writes a report as the event that Orchestra's webhook takes (FACT: Orchestra's
- * own SDK, generation 0.1 to 0.2: no `timestamp`, an empty `metadata`).
+ * own SDK, generation 0.1 to 0.2: no `timestamp`, an empty `metadata`), but for the
+ * status, which `withStatus` adds.
  */
 export function orchestraEvent(report: RunReport): string {
-  const run = JSON.stringify(report.run.taskRunId);
+  const run = report.run.taskRunId;
   switch (report.kind) {
-    case "status": {
-      const message = report.message === undefined ? "" : `,"message":${JSON.stringify(report.message)}`;
-      return `{"event_type":"UPDATE_STATUS","metadata":{},"task_run_id":${run},"status":"${report.status ?? "RUNNING"}"${message}}`;
-    }
+    case "status":
+      return `${statusEventHead}${run}"${report.message === undefined ? "" : `,"message":${JSON.stringify(report.message)}`}}`;
     case "output":
-      return `{"event_type":"SET_OUTPUT","metadata":{},"task_run_id":${run},"output_name":${JSON.stringify(report.name)},"output_value":${report.valueJson}}`;
+      return `{"event_type":"SET_OUTPUT","metadata":{},"task_run_id":"${run}","output_name":${JSON.stringify(report.name)},"output_value":${report.valueJson}}`;
     case "log":
-      return `{"event_type":"LOG","metadata":{},"task_run_id":${run},"log_name":${JSON.stringify(report.name)},"data":${JSON.stringify(report.data)}}`;
+      return `{"event_type":"LOG","metadata":{},"task_run_id":"${run}","log_name":${JSON.stringify(report.name)},"data":${JSON.stringify(report.data)}}`;
     default:
       return report satisfies never;
   }
 }
 
+const statusEventHead = '{"event_type":"UPDATE_STATUS","metadata":{},"task_run_id":"';
+const canonicalUuidLength = 36;
+const statusAt = statusEventHead.length + canonicalUuidLength + 1;
+
+/** Adds the status to an event that was written without one. */
+export function withStatus(event: string, status: string | undefined): string {
+  return status === undefined
+    ? event
+    : `${event.slice(0, statusAt)},"status":"${status}"${event.slice(statusAt)}`;
+}
+
 /** Creates the way to Orchestra's webhook. */
 export function createOrchestra(options: OrchestraOptions): DeliveryUpstream {
   return {
-    async send({ body }, signal) {
+    async send({ body, status }, signal) {
       const apiKey = options.apiKey();
       const exchange = await options.http.post({
         path: options.webhookPath,
         headers: { authorization: `Bearer ${apiKey}`, "content-type": "application/json" },
-        body,
+        body: withStatus(body, status),
         timeoutMs: options.timeoutMs,
         signal,
       });

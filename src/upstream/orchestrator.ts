@@ -54,14 +54,14 @@ export interface Orchestrator extends DeliveryUpstream {
   progress(target: CallbackTarget, body: string, signal?: AbortSignal): Promise<AttemptResult>;
 }
 
+/** The task that a callback is: what order is per. */
+export function callbackTask(target: CallbackTarget): Pick<NewDelivery, "upstream" | "key"> {
+  return { upstream: "orchestrator", key: callbackKey(target) };
+}
+
 /** Says how a result, a JSON object as text, leaves for the Orchestrator. */
 export function prepareCallback(target: CallbackTarget, body: string): NewDelivery {
-  return {
-    upstream: "orchestrator",
-    key: callbackKey(target),
-    target: target.base + target.route,
-    body,
-  };
+  return { ...callbackTask(target), target: target.base + target.route, body };
 }
 
 /** Creates the way to the configured Orchestrators. */

@@ -94,7 +94,7 @@ function resolved(tag: ScalarTagDefinition<unknown>, source: string): boolean {
 
 function numberText(source: string): string | false {
   if (nonFinite.test(source)) {
-    throw new Error(`${source} is no JSON number`);
+    throw new Error(`${source} is not a JSON number`);
   }
   return jsonNumber.test(source) && source;
 }

@@ -85,15 +85,35 @@ test("an empty variable is the same as none", () => {
 test("several Orchestrators, their slashes dropped", () => {
   const { orchestrator } = configOf({
     TASKGATE_ORCHESTRATOR_URL: "http://one:8080/, https://two/deep/er//",
-    TASKGATE_ORCHESTRATOR_TOKEN: "t",
+    TASKGATE_ORCHESTRATOR_TOKEN: "t, ",
   });
   expect(orchestrator).toEqual({
     bases: [
-      { origin: "http://one:8080", path: "" },
-      { origin: "https://two", path: "/deep/er" },
+      { origin: "http://one:8080", path: "", token: "t" },
+      { origin: "https://two", path: "/deep/er", token: undefined },
     ],
-    token: "t",
     timeoutMs: 60_000,
+  });
+});
+
+test("W-03 a credential is for one Orchestrator, so several need as many", () => {
+  const env = { TASKGATE_ORCHESTRATOR_URL: "http://one, http://two" };
+  expect(configOf(env).orchestrator?.bases.map(({ token }) => token)).toEqual([undefined, undefined]);
+  expect(problemsOf({ ...env, TASKGATE_ORCHESTRATOR_TOKEN: "t" })).toEqual([
+    "TASKGATE_ORCHESTRATOR_TOKEN must hold one token for each of the 2 URLs in TASKGATE_ORCHESTRATOR_URL, with commas between",
+  ]);
+});
+
+test("what is fixed cannot be changed, by a variable, a file or a flag", () => {
+  const result = parseConfig({
+    fixed: { orchestraApiKey: "fixed", orchestraWebhookUrl: "http://sandbox" },
+    env: { ORCHESTRA_API_KEY: "real", ORCHESTRA_API_KEY_FILE: "/key" },
+    flags: { "orchestra-webhook-url": "https://real" },
+    readFile: () => "real",
+  });
+  expect("config" in result && result.config.orchestra).toMatchObject({
+    apiKey: "fixed",
+    origin: "http://sandbox",
   });
 });
 
@@ -153,7 +173,7 @@ test("all problems are told together, none with a secret in it", () => {
   expect(problems).toEqual([
     "TASKGATE_LISTEN must be host:port or unix:PATH",
     "TASKGATE_TLS_CERT and TASKGATE_TLS_KEY must be set together",
-    "TASKGATE_OPS_LISTEN must be host:port or unix:PATH",
+    "TASKGATE_OPS_LISTEN must be host:port",
     "ORCHESTRA_WEBHOOK_URL must be an http or https URL without credentials or fragment",
     "TASKGATE_ORCHESTRATOR_URL must be http or https URLs without credentials, query or fragment, with commas between",
     "TASKGATE_AIDBOX_CLIENT_SECRET_FILE cannot be read: ENOENT: no such file or directory, open '/missing'",
@@ -161,7 +181,7 @@ test("all problems are told together, none with a secret in it", () => {
     "TASKGATE_ALLOWED_ORIGINS must hold origins such as https://example.org",
     "TASKGATE_HEARTBEAT_INTERVAL must be a duration such as 30s, 500ms or 2m",
     "TASKGATE_FAST_LANE must be true or false",
-    "TASKGATE_LOG_LEVEL must be debug, info, warn, error or silent",
+    "TASKGATE_LOG_LEVEL must be info, warn, error or silent",
   ]);
   expect(problems.join()).not.toContain("secret-");
 });

@@ -122,10 +122,11 @@ describe("what Aidbox refuses", () => {
       message: "aidbox answered 403: Forbidden",
     });
     const { sandbox } = await useAidbox();
-    const wrong = await useGatewayWithSandbox({
-      TASKGATE_AIDBOX_URL: sandbox.aidbox.url,
-      TASKGATE_AIDBOX_CLIENT_SECRET: "wrong-secret",
-    });
+    const wrong = await useGatewayWithSandbox(
+      {},
+      {},
+      { aidboxUrl: sandbox.aidbox.url, aidboxClientSecret: "wrong-secret" },
+    );
     const error = await grpcClient.connect(wrong.url).fail(rpc.listTasks, {});
     expect(error).toMatchObject({ code: Code.FailedPrecondition, reason: "UPSTREAM_AUTH" });
     expect(JSON.stringify(error)).not.toContain("wrong-secret");

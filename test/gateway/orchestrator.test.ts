@@ -123,7 +123,7 @@ describe("what the Orchestrator refuses", () => {
         target: { case: "callbackRoute", value: route },
         progress: { case: "text", value: "x" },
       }),
-    ).toMatchObject({ code: Code.FailedPrecondition, metadata: { http_status: "409" } });
+    ).toMatchObject({ code: Code.Unavailable, metadata: { http_status: "409" } });
     orchestrator.processes.actionReturned(id);
     await complete(caller, route);
   });

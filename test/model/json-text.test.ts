@@ -15,7 +15,7 @@ const rules: JsonRules = { maxDepth: 5 };
 const int64Rules: JsonRules = { maxDepth: 5, int64Only: true };
 
 const nulProblem = { problem: "contains U+0000, which the upstream cannot store" };
-const surrogateProblem = { problem: "contains half a surrogate pair, which is no Unicode text" };
+const surrogateProblem = { problem: "contains half a surrogate pair, which is not Unicode text" };
 const depthProblem = { problem: "is nested more than 5 deep" };
 
 type Kind = Value["kind"];
@@ -80,7 +80,7 @@ describe("JSON text", () => {
     ["// a\n1", "unexpected end or character"],
     ["\u00a01", "unexpected end or character"],
   ])("%j is no JSON, and the problem says where", (json, where) => {
-    expect(checkJsonText(json, rules)).toEqual({ problem: `is no JSON: ${where}` });
+    expect(checkJsonText(json, rules)).toEqual({ problem: `is not valid JSON: ${where}` });
   });
 
   test.each([
@@ -125,7 +125,7 @@ describe("JSON text", () => {
   test("nesting that could exhaust the stack is a problem like any other", () => {
     expect(checkJsonText(lists(500_000), rules)).toEqual(depthProblem);
     expect(checkJsonText("[".repeat(500_000), rules)).toEqual({
-      problem: "is no JSON: unexpected end or character",
+      problem: "is not valid JSON: unexpected end or character",
     });
   });
 
@@ -220,7 +220,7 @@ describe("JSON text that must be an object", () => {
   });
 
   test.each([
-    ["{", { problem: "is no JSON: unexpected at position 1" }],
+    ["{", { problem: "is not valid JSON: unexpected at position 1" }],
     ['{"a":"\\u0000"}', nulProblem],
     [objects(6), depthProblem],
   ])("%s has the problem of its text", (json, problem) => {
@@ -270,7 +270,7 @@ describe("a google.protobuf.Value", () => {
     ["Infinity", Infinity],
     ["-Infinity", -Infinity],
   ])("W-05 with %s is refused, at any place", (name, each) => {
-    const problem = { problem: `contains ${name}, which is no JSON number` };
+    const problem = { problem: `contains ${name}, which is not a JSON number` };
     expect(jsonTextFromValue(number(each), rules)).toEqual(problem);
     expect(jsonTextFromValue(list(number(1), number(each)), rules)).toEqual(problem);
     expect(jsonTextFromValue(struct({ a: struct({ b: number(each) }) }), rules)).toEqual(problem);
@@ -324,7 +324,7 @@ describe("a google.protobuf.Struct", () => {
     ["Infinity", Infinity],
     ["-Infinity", -Infinity],
   ])("W-05 with %s is refused, at any place", (name, each) => {
-    const problem = { problem: `contains ${name}, which is no JSON number` };
+    const problem = { problem: `contains ${name}, which is not a JSON number` };
     expect(jsonTextFromObject({ a: each }, rules)).toEqual(problem);
     expect(jsonTextFromObject({ a: { b: [1, each] } }, rules)).toEqual(problem);
   });

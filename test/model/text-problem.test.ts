@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { findTextProblem } from "../../src/model/text-problem.ts";
 
 const nul = "contains U+0000, which the upstream cannot store";
-const half = "contains half a surrogate pair, which is no Unicode text";
+const half = "contains half a surrogate pair, which is not Unicode text";
 
 test.each([
   [""],

@@ -79,7 +79,7 @@ describe.each(testClients)("CallbackService over $name", (client) => {
     const first = await useScriptedServer(accepted);
     const { url } = await useGateway({
       TASKGATE_ORCHESTRATOR_URL: `${first.origin}, ${other.origin}/deep/er`,
-      TASKGATE_ORCHESTRATOR_TOKEN: "bearer-token",
+      TASKGATE_ORCHESTRATOR_TOKEN: "first-token,bearer-token",
       TASKGATE_FAST_LANE: String(client.fastLane),
     });
     const caller = client.connect(url);
@@ -268,7 +268,7 @@ describe.each(testClients)("CallbackService over $name", (client) => {
       ["FailedPrecondition", "UPSTREAM_AUTH"],
       ["Unavailable", "UPSTREAM_UNAVAILABLE"],
       ["FailedPrecondition", "UPSTREAM_REJECTED"],
-      ["FailedPrecondition", "UPSTREAM_REJECTED"],
+      ["Unavailable", "UPSTREAM_UNAVAILABLE"],
       ["Unknown", "UPSTREAM_UNCERTAIN"],
       ["FailedPrecondition", "UPSTREAM_REJECTED"],
       ["FailedPrecondition", "UPSTREAM_REJECTED"],

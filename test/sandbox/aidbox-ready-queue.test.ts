@@ -9,7 +9,9 @@ test("a heap gives its items in order of rank", () => {
   fc.assert(
     fc.property(fc.array(fc.integer()), (numbers) => {
       const heap = createHeap<number>((each) => each);
-      for (const each of numbers) heap.push(each);
+      for (const each of numbers) {
+        heap.push(each);
+      }
       const popped = numbers.map(() => heap.pop());
       expect(popped).toEqual(numbers.toSorted((a, b) => a - b));
       expect(heap.pop()).toBeUndefined();
@@ -40,7 +42,9 @@ test("an item that is no longer ready is passed over", () => {
 test("the limit counts per group, and what comes back lets the next one in", () => {
   const queue = createReadyQueue<Queueable>(() => 1);
   const [a1, a2, b1] = [item(1, "a"), item(2, "a"), item(3, "b")];
-  for (const each of [a1, a2, b1]) queue.add(each);
+  for (const each of [a1, a2, b1]) {
+    queue.add(each);
+  }
   expect(queue.take()).toBe(a1);
   expect(queue.take()).toBe(b1);
   expect(queue.take()).toBeUndefined();
@@ -51,7 +55,9 @@ test("the limit counts per group, and what comes back lets the next one in", () 
 test("an item that leaves while it is let in passes its place on", () => {
   const queue = createReadyQueue<Queueable>(() => 1);
   const [a, b, c] = [item(1), item(2), item(3)];
-  for (const each of [a, b, c]) queue.add(each);
+  for (const each of [a, b, c]) {
+    queue.add(each);
+  }
   queue.take();
   expect(queue.take()).toBeUndefined();
   queue.release("");
@@ -63,7 +69,9 @@ test("a higher limit lets in what waits", () => {
   let limit = 1;
   const queue = createReadyQueue<Queueable>(() => limit);
   const items = [item(1), item(2), item(3)];
-  for (const each of items) queue.add(each);
+  for (const each of items) {
+    queue.add(each);
+  }
   queue.take();
   expect(queue.take()).toBeUndefined();
   limit = 3;
@@ -93,7 +101,9 @@ test("whatever happens, no group is above its limit and nothing is held back wit
         } else if (each.kind === "take") {
           const expected = waiting.find(({ group }) => isFree(group));
           expect(queue.take()).toBe(expected);
-          if (expected === undefined) continue;
+          if (expected === undefined) {
+            continue;
+          }
           waiting.splice(waiting.indexOf(expected), 1);
           out.push(expected);
         } else if (each.kind === "release" && out.length > 0) {
@@ -101,7 +111,9 @@ test("whatever happens, no group is above its limit and nothing is held back wit
           queue.release(released?.group ?? "");
         } else if (each.kind === "withdraw" && waiting.length > 0) {
           const [withdrawn] = waiting.splice(each.at % waiting.length, 1);
-          if (withdrawn) withdrawn.order = 0;
+          if (withdrawn) {
+            withdrawn.order = 0;
+          }
         }
       }
     }),

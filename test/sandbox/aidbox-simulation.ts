@@ -25,7 +25,9 @@ export function simulateAidbox(options: AidboxOptions = {}) {
   /** Calls a method that must work, and returns its result. */
   async function must(method: string, params?: unknown): Promise<Loose> {
     const { status, body } = await call(method, params);
-    if (status !== 200) throw new Error(`${method}: ${status} ${JSON.stringify(body)}`);
+    if (status !== 200) {
+      throw new Error(`${method}: ${status} ${JSON.stringify(body)}`);
+    }
     return body.result;
   }
 

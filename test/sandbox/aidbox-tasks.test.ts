@@ -41,7 +41,9 @@ test("a task goes from ready over requested and in-progress to done", async () =
 
 test("polling hands out the oldest first, at most as many as asked for, each once", async () => {
   const { create, poll } = simulateAidbox();
-  for (const id of ["a", "b", "c", "d"]) await create({ id });
+  for (const id of ["a", "b", "c", "d"]) {
+    await create({ id });
+  }
   expect((await poll()).map(({ id }) => id)).toEqual(["a"]);
   const rest = await poll({ taskDefinitions: ["ns/work"], maxBatchSize: 10 });
   expect(rest.map(({ id }) => id)).toEqual(["b", "c", "d"]);
@@ -173,7 +175,9 @@ test("a failure with attempts left is waiting, with a new time and no outcome; t
   const { resource: waiting } = await must("awf.task/fail", { id, execId, error: { why: "x" } });
   expect(waiting).toMatchObject({ status: "waiting", retryCount: 1 });
   expect(Date.parse(waiting.executeAt)).toBe(clock.now() + 10_000);
-  for (const field of ["outcome", "execId", "error"]) expect(waiting[field]).toBeUndefined();
+  for (const field of ["outcome", "execId", "error"]) {
+    expect(waiting[field]).toBeUndefined();
+  }
   await clock.advance(9999);
   expect(await poll()).toEqual([]);
   await clock.advance(1);
@@ -356,7 +360,9 @@ test.each([
       return given;
     });
     await clock.advance(Math.max(0, timeoutMs - 1));
-    if (timeoutMs > 0) expect(ended).toBe(false);
+    if (timeoutMs > 0) {
+      expect(ended).toBe(false);
+    }
     await clock.advance(1);
     expect(await answer).toEqual({ status: 200, body: { result: { resources: [] } } });
     expect(clock.pending).toBe(0);
@@ -400,7 +406,9 @@ test("no more tasks are out than the concurrency limit allows, whatever way they
   const { clock, create, poll, must } = simulateAidbox({
     definitions: { "ns/work": { concurrencyLimit: 2, allowedRetryCount: 1 } },
   });
-  for (const id of ["a", "b", "c", "d", "e"]) await create({ id });
+  for (const id of ["a", "b", "c", "d", "e"]) {
+    await create({ id });
+  }
   const all = { taskDefinitions: ["ns/work"], maxBatchSize: 9 };
   const [a, b] = await poll(all);
   expect([a.id, b.id]).toEqual(["a", "b"]);
@@ -472,9 +480,13 @@ test("definitions that were not registered are refused when definitions are stri
 test("ten thousand tasks are handed out one by one in little time", async () => {
   const { aidbox } = simulateAidbox();
   const before = performance.now();
-  for (let made = 0; made < 10_000; made++) aidbox.tasks.create({ definition: "ns/work", params: {} });
+  for (let made = 0; made < 10_000; made++) {
+    aidbox.tasks.create({ definition: "ns/work", params: {} });
+  }
   let found = 0;
-  while (aidbox.tasks.poll(["task ns/work"], 1).length > 0) found++;
+  while (aidbox.tasks.poll(["task ns/work"], 1).length > 0) {
+    found++;
+  }
   expect(found).toBe(10_000);
   expect(performance.now() - before).toBeLessThan(5000);
 });

@@ -18,7 +18,9 @@ async function simulateWorkflow() {
   /** Polls and starts the next decision task of a workflow. */
   async function nextDecision(workflow = "ns/flow"): Promise<Loose> {
     const [decision] = await poll({ workflowDefinitions: [workflow] });
-    if (decision === undefined) return undefined;
+    if (decision === undefined) {
+      return undefined;
+    }
     await must("awf.task/start", { id: decision.id, execId: decision.execId });
     return decision;
   }

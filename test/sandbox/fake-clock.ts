@@ -16,7 +16,9 @@ export function createFakeClock(): FakeClock {
   function nextDue(untilMs: number): number | undefined {
     let next: number | undefined;
     for (const [id, { atMs }] of timers) {
-      if (atMs <= untilMs && (next === undefined || atMs < (timers.get(next)?.atMs ?? 0))) next = id;
+      if (atMs <= untilMs && (next === undefined || atMs < (timers.get(next)?.atMs ?? 0))) {
+        next = id;
+      }
     }
     return next;
   }

@@ -166,7 +166,9 @@ test("an endless body goes on until the client has had enough", async () => {
   let bytes = 0;
   for await (const chunk of answer.body) {
     bytes += chunk.length;
-    if (bytes > 5_000_000) break;
+    if (bytes > 5_000_000) {
+      break;
+    }
   }
   expect(bytes).toBeGreaterThan(5_000_000);
   await until(() => sandbox.orchestra.requests.at(-1)?.endMs !== undefined);

@@ -50,11 +50,15 @@ export async function control(url: string, call: string, value?: unknown): Promi
     method: method as "GET",
     ...(value === undefined ? {} : { body: JSON.stringify(value) }),
   });
-  if (answer.status >= 400) throw new Error(`${call}: ${answer.status} ${answer.text}`);
+  if (answer.status >= 400) {
+    throw new Error(`${call}: ${answer.status} ${answer.text}`);
+  }
   return answer.text === "" ? undefined : JSON.parse(answer.text);
 }
 
 /** Waits until a condition holds, for as long as the test may run. */
 export async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 2));
+  while (!condition()) {
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
 }

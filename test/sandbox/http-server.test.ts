@@ -90,7 +90,9 @@ test("a body in chunks is read as one", async () => {
   socket.write(
     `POST / HTTP/1.1\r\nhost: x\r\nauthorization: Bearer sandbox-key\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n`,
   );
-  for (const character of body) socket.write(`1\r\n${character}\r\n`);
+  for (const character of body) {
+    socket.write(`1\r\n${character}\r\n`);
+  }
   socket.write("0\r\n\r\n");
   await until(() => sandbox.orchestra.taskRuns.get(id)?.status === "RUNNING");
   socket.destroy();

@@ -129,8 +129,9 @@ test("another path is 404", async () => {
 });
 
 test("the history is in order of arrival, repeated events included", async () => {
-  for (const status of ["RUNNING", "RUNNING", "SUCCEEDED"])
+  for (const status of ["RUNNING", "RUNNING", "SUCCEEDED"]) {
     await tell(update({ status, message: `is ${status}` }));
+  }
   expect(run()).toMatchObject({ status: "SUCCEEDED", message: "is SUCCEEDED" });
   expect(run()?.events.map(({ event }) => event)).toEqual([
     { taskRunId: id, type: "UPDATE_STATUS", status: "RUNNING", message: "is RUNNING" },

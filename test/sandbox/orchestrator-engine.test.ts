@@ -16,7 +16,9 @@ function simulate(plan: ProcessPlan = {}, options: OrchestratorOptions = {}) {
   const { process_id: id } = orchestrator.processes.start(plan);
   const view = () => {
     const found = orchestrator.processes.get(id);
-    if (found === undefined) throw new Error("no such process");
+    if (found === undefined) {
+      throw new Error("no such process");
+    }
     return found;
   };
   const send = async (path: string, value: unknown) => {

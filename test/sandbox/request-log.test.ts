@@ -5,7 +5,9 @@ const head = { atMs: 0, method: "POST", path: "/", headers: {}, rawHeaders: [] }
 
 test("the newest requests are kept, in order", () => {
   const log = createRequestLog(100);
-  for (let made = 0; made < 1000; made++) log.begin(head);
+  for (let made = 0; made < 1000; made++) {
+    log.begin(head);
+  }
   expect(log.entries.length).toBeGreaterThanOrEqual(100);
   expect(log.entries.length).toBeLessThanOrEqual(111);
   expect(log.entries.at(-1)?.seq).toBe(1000);
@@ -16,7 +18,9 @@ test("the newest requests are kept, in order", () => {
 
 test("large bodies push old requests out", () => {
   const log = createRequestLog(1000, 50);
-  for (let made = 0; made < 20; made++) log.keepBody(log.begin(head), "x".repeat(10));
+  for (let made = 0; made < 20; made++) {
+    log.keepBody(log.begin(head), "x".repeat(10));
+  }
   const chars = log.entries.reduce((sum, { body }) => sum + body.length, 0);
   expect(chars).toBeLessThanOrEqual(50);
   expect(log.entries.at(-1)?.seq).toBe(20);

@@ -12,7 +12,9 @@ test("three upstreams listen on three ports of the loopback address", async () =
   const sandbox = await startSandbox();
   try {
     const urls = [sandbox.orchestra.url, sandbox.orchestrator.url, sandbox.aidbox.url];
-    for (const url of urls) expect(url).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/);
+    for (const url of urls) {
+      expect(url).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/);
+    }
     expect(new Set(urls).size).toBe(3);
   } finally {
     await sandbox.close();

@@ -1,6 +1,6 @@
 import { onTestFinished } from "vitest";
 import type { Config } from "../../src/config/config.ts";
-import { parseConfig } from "../../src/config/parse-config.ts";
+import { type ConfigSources, parseConfig } from "../../src/config/parse-config.ts";
 import { type Gateway, startGateway } from "../../src/gateway.ts";
 import { formatListenAddress } from "../../src/model/listen-address.ts";
 import type { Log } from "../../src/model/log.ts";
@@ -26,14 +26,20 @@ export interface UsedGateway {
  * environment variables. The test fails if the gateway logs an error, or does not
  * stop by itself.
  */
-export async function useGateway(env: Record<string, string> = {}): Promise<UsedGateway> {
+export async function useGateway(
+  env: Record<string, string> = {},
+  fixed: ConfigSources["fixed"] = {},
+): Promise<UsedGateway> {
   const log: LogLine[] = [];
-  const config = configOf({
-    TASKGATE_LISTEN: "127.0.0.1:0",
-    TASKGATE_OPS_LISTEN: "127.0.0.1:0",
-    TASKGATE_DRAIN_TIMEOUT: "2s",
-    ...env,
-  });
+  const config = configOf(
+    {
+      TASKGATE_LISTEN: "127.0.0.1:0",
+      TASKGATE_OPS_LISTEN: "127.0.0.1:0",
+      TASKGATE_DRAIN_TIMEOUT: "2s",
+      ...env,
+    },
+    fixed,
+  );
   const gateway = await startGateway({ config, version: "0.0.0-test", log: recordLog(log) });
   onTestFinished(async () => {
     await gateway.stop();
@@ -55,8 +61,9 @@ export async function useGateway(env: Record<string, string> = {}): Promise<Used
 }
 
 /** Parses a configuration that must be right. */
-export function configOf(env: Record<string, string>): Config {
+export function configOf(env: Record<string, string>, fixed: ConfigSources["fixed"] = {}): Config {
   const result = parseConfig({
+    fixed,
     env,
     flags: {},
     readFile: (path) => {

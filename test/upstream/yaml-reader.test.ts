@@ -124,8 +124,8 @@ describe("a scalar", () => {
     expect(textOf(`"${text}"`)).toBe(JSON.stringify(text));
   });
 
-  test.each([".inf", "-.inf", "+.INF", ".Inf", ".nan", ".NaN", ".NAN"])("%s is no JSON number", (yaml) => {
-    expect(() => textOf(yaml)).toThrow(`${yaml} is no JSON number`);
+  test.each([".inf", "-.inf", "+.INF", ".Inf", ".nan", ".NaN", ".NAN"])("%s is not a JSON number", (yaml) => {
+    expect(() => textOf(yaml)).toThrow(`${yaml} is not a JSON number`);
     expect(textOf(`'${yaml}'`)).toBe(JSON.stringify(yaml));
   });
 

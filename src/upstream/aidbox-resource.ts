@@ -27,7 +27,7 @@ export function taskFromResource(resourceJson: string): Task {
     execId: text(resource.execId),
     retryCount: integer(resource.retryCount),
   };
-  if (Number.isFinite(leaseExpireMs)) {
+  if (isTimestamp(leaseExpireMs)) {
     task.leaseExpireTime = timestampFromMs(leaseExpireMs);
   }
   const decision = decisionFromResource(resource);
@@ -100,14 +100,30 @@ function parseResource(resourceJson: string): Resource {
   return object(JSON.parse(resourceJson));
 }
 
+// What does not fit a `google.protobuf.Value` is left out: it is in the resource's
+// text, and one such task must not make a whole answer unreadable.
 function optional<Key extends string>(
   key: Key,
   json: JsonValue | undefined,
 ): { [K in Key]: Value } | Record<string, never> {
-  if (json === undefined || json === null) {
+  if (json === undefined || json === null || !fitsValue(json, maxValueDepth)) {
     return {};
   }
   return { [key]: fromJson(ValueSchema, json) } as { [K in Key]: Value };
+}
+
+// protobuf-es and other libraries read at most a hundred nested messages, and each
+// level of a Value is two or three of them.
+const maxValueDepth = 30;
+
+function fitsValue(json: JsonValue, depth: number): boolean {
+  if (typeof json === "number") {
+    return Number.isFinite(json);
+  }
+  if (typeof json !== "object" || json === null) {
+    return true;
+  }
+  return depth > 0 && Object.values(json).every((item) => fitsValue(item, depth - 1));
 }
 
 function object(json: JsonValue | undefined): Resource {
@@ -116,6 +132,11 @@ function object(json: JsonValue | undefined): Resource {
 
 function text(json: JsonValue | undefined): string {
   return typeof json === "string" ? json : "";
+}
+
+/** Says whether a `google.protobuf.Timestamp` can hold the time: years 1 to 9999. */
+export function isTimestamp(ms: number): boolean {
+  return ms >= -62_135_596_800_000 && ms < 253_402_300_800_000;
 }
 
 // A count beyond int32 would make the whole answer unreadable for the caller.
