@@ -27,6 +27,7 @@ import { createUpstreams } from "./upstreams.ts";
 const maxConnections = 10_000;
 const maxStreamsPerConnection = 1000;
 const firstByteTimeoutMs = 10_000;
+const pingIntervalMs = 15_000;
 
 export interface GatewayDeps {
   config: Config;
@@ -134,6 +135,7 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
     maxConnections,
     maxStreams: maxStreamsPerConnection,
     firstByteTimeoutMs,
+    pingIntervalMs,
   }).catch(async (error) => {
     await probes?.close();
     throw error;

@@ -38,13 +38,17 @@ function run(args: readonly string[], env: Record<string, string> = {}): Process
 async function serve(env: Record<string, string> = {}, args: readonly string[] = []) {
   const process = run(["serve", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", ...args], env);
   await expect.poll(process.stderr, { timeout: 10_000 }).toContain('"message":"listening"');
-  const line = JSON.parse(process.stderr().split("\n")[0] ?? "") as { address: string; ops: string };
-  return { ...process, url: `http://${line.address}`, opsUrl: `http://${line.ops}` };
+  const line = process
+    .stderr()
+    .split("\n")
+    .find((each) => each.includes('"message":"listening"'));
+  const { address, ops } = JSON.parse(line ?? "") as { address: string; ops: string };
+  return { ...process, url: `http://${address}`, opsUrl: `http://${ops}` };
 }
 
 describe("taskgate serve", () => {
   test("serves, says nothing but its log, and ends with 0 when it is asked to", async () => {
-    const { child, url, opsUrl, ended, stderr, stdout } = await serve();
+    const { child, url, opsUrl, ended, stderr, stdout } = await serve({ ORCHESTRA_API_KEY: "k" });
     const response = await fetch(`${url}/taskgate.v1.GatewayService/GetInfo`, {
       method: "POST",
       headers: { "content-type": "application/json" },
@@ -57,6 +61,12 @@ describe("taskgate serve", () => {
     expect(stdout()).toBe("");
     const lines = stderr().trimEnd().split("\n");
     expect(lines.map((line) => JSON.parse(line).message)).toEqual(["listening", "stopped"]);
+  });
+
+  test("without an upstream it says that every report will be refused", async () => {
+    const { stderr } = await serve();
+    const { level, message } = JSON.parse(stderr().split("\n")[0] ?? "") as Record<string, string>;
+    expect([level, message]).toEqual(["warn", "no upstream is configured: every report will be refused"]);
   });
 
   test("a second signal ends it at once", async () => {

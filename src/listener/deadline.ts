@@ -24,33 +24,52 @@ export function grantedMs(askedMs: number | undefined, policy: DeadlinePolicy): 
   return Math.min(askedMs ?? policy.defaultMs, policy.maxMs);
 }
 
+type TimeoutHeaders = Record<string, string | string[] | undefined>;
+
 /**
  * Rewrites the timeout header of a unary call to what the policy grants. Connect
  * refuses a deadline over its limit where a cap is wanted, and gives none to a
  * call that asks for none. A malformed header is left for Connect to refuse.
  */
-export function grantDeadline(
-  headers: Record<string, string | string[] | undefined>,
-  policy: DeadlinePolicy,
+export function grantDeadline(headers: TimeoutHeaders, policy: DeadlinePolicy): void {
+  rewriteTimeout(headers, (askedMs) => grantedMs(askedMs, policy));
+}
+
+// What a timer of Node can hold; a longer one would end at once.
+const maxTimerMs = 2 ** 31 - 1;
+
+/** Rewrites the timeout header of a stream, where it has one, to what a timer can hold: 24 days. */
+export function capStreamDeadline(headers: TimeoutHeaders): void {
+  rewriteTimeout(headers, (askedMs) => askedMs && Math.min(askedMs, maxTimerMs));
+}
+
+function rewriteTimeout(
+  headers: TimeoutHeaders,
+  grant: (askedMs: number | undefined) => number | undefined,
 ): void {
   if (headers["content-type"]?.includes("application/grpc") === true) {
     const asked = parseGrpcTimeout(first(headers["grpc-timeout"]));
-    if (asked !== "invalid") {
-      headers["grpc-timeout"] = formatGrpcTimeout(grantedMs(asked, policy));
+    const granted = asked === "invalid" ? undefined : grant(asked);
+    if (granted !== undefined) {
+      headers["grpc-timeout"] = formatGrpcTimeout(granted);
     }
     return;
   }
   const asked = first(headers["connect-timeout-ms"]);
   if (asked === undefined || /^\d{1,10}$/.test(asked)) {
-    headers["connect-timeout-ms"] = String(
-      grantedMs(asked === undefined ? undefined : Number(asked), policy),
-    );
+    const granted = grant(asked === undefined ? undefined : Number(asked));
+    if (granted !== undefined) {
+      headers["connect-timeout-ms"] = String(granted);
+    }
   }
 }
 
 // At most eight digits are allowed.
 function formatGrpcTimeout(ms: number): string {
-  return ms < 1 ? `${Math.round(ms * 1_000_000)}n` : `${Math.min(99_999_999, Math.ceil(ms))}m`;
+  if (ms < 1) {
+    return `${Math.round(ms * 1_000_000)}n`;
+  }
+  return ms < 1e8 ? `${Math.ceil(ms)}m` : `${Math.floor(ms / 1000)}S`;
 }
 
 function first(value: string | string[] | undefined): string | undefined {

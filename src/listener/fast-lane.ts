@@ -18,7 +18,7 @@ import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { compressionGzip, universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import type { CallHead } from "../model/access.ts";
 import { pathOf, type Route } from "../model/route.ts";
-import { type DeadlinePolicy, grantedMs, parseGrpcTimeout } from "./deadline.ts";
+import { type DeadlinePolicy, grantDeadline, grantedMs, parseGrpcTimeout } from "./deadline.ts";
 import type { DescribeError } from "./describe-errors.ts";
 import { headersOf, LaneContext } from "./lane-context.ts";
 
@@ -71,6 +71,7 @@ export function createFastLane(options: FastLaneOptions): FastLane {
     const { method, context } = call;
     const input = await readMessage(call, body, maxMessageBytes);
     if (input === undefined) {
+      grantDeadline(call.headers, deadlines);
       await serveByConnect(call, body);
       return;
     }

@@ -3,6 +3,7 @@ import http2, { type ServerHttp2Session } from "node:http2";
 import net, { type Socket } from "node:net";
 import tls from "node:tls";
 import { formatListenAddress, type ListenAddress } from "../model/listen-address.ts";
+import { keepAlive } from "./keep-alive.ts";
 import type { RpcHandler } from "./rpc-handler.ts";
 import { bindUnixSocket } from "./unix-socket.ts";
 
@@ -17,6 +18,8 @@ export interface ListenerOptions {
   maxStreams: number;
   /** How long a new connection may keep silent, and a request's head may take. */
   firstByteTimeoutMs: number;
+  /** How often HTTP/2 clients are pinged; one that does not answer before the next is gone. */
+  pingIntervalMs: number;
 }
 
 /** A listening port. */
@@ -43,6 +46,13 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
   // Only makes Node's request and response objects for streams that are handed
   // to it; it never listens.
   const compat = http2.createServer((request, response) => handler.onRequest(request, response));
+  compat.on("checkContinue", (request, response) => {
+    // Node would throw if the stream was reset in the packet that began it.
+    if (!response.stream.closed && !response.stream.destroyed) {
+      response.writeContinue();
+    }
+    handler.onRequest(request, response);
+  });
   const h2 = http2.createServer({
     settings: {
       maxConcurrentStreams: options.maxStreams,
@@ -103,7 +113,7 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
 
   const server =
     options.tls === undefined
-      ? net.createServer({ noDelay: true }, accept)
+      ? net.createServer({ noDelay: true, keepAlive: true }, accept)
       : tls.createServer(
           {
             cert: options.tls.cert,
@@ -111,6 +121,7 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
             ALPNProtocols: ["h2", "http/1.1"],
             handshakeTimeout: options.firstByteTimeoutMs,
             noDelay: true,
+            keepAlive: true,
             ...(options.tls.clientCa === undefined
               ? {}
               : { ca: options.tls.clientCa, requestCert: true, rejectUnauthorized: true }),
@@ -119,6 +130,7 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
         );
   server.maxConnections = options.maxConnections;
   const address = await bind(server, options.address);
+  const stopKeepAlive = keepAlive(sessions, options.pingIntervalMs);
 
   return {
     address,
@@ -138,6 +150,7 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
       }
       await closed;
       clearTimeout(timer);
+      stopKeepAlive();
       // Ends the watch over timeouts.
       h1.close(() => undefined);
     },

@@ -9,7 +9,8 @@ export function logErrors(onUnexpectedError: (error: unknown, path: string) => v
   return (next) => async (request) => {
     const path = pathOf(request.service, request.method.name);
     function tell(error: unknown): void {
-      if (!(error instanceof ConnectError)) {
+      // What fails because the caller has left is no defect.
+      if (!(error instanceof ConnectError) && !request.signal.aborted) {
         onUnexpectedError(error, path);
       }
     }

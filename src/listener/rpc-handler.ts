@@ -17,7 +17,7 @@ import {
 import type { CallHead } from "../model/access.ts";
 import type { Route } from "../model/route.ts";
 import { applyCors } from "./cors.ts";
-import { type DeadlinePolicy, grantDeadline } from "./deadline.ts";
+import { capStreamDeadline, type DeadlinePolicy, grantDeadline } from "./deadline.ts";
 import { type DescribeError, describeErrors } from "./describe-errors.ts";
 import { createFastLane } from "./fast-lane.ts";
 import { logErrors } from "./log-errors.ts";
@@ -69,6 +69,8 @@ export function createRpcHandler(options: RpcHandlerOptions): RpcHandler {
   ): Promise<void> {
     if (handler.method.methodKind === "unary") {
       grantDeadline(request.headers, options.deadlines);
+    } else {
+      capStreamDeadline(request.headers);
     }
     const head = {
       path,
@@ -85,6 +87,7 @@ export function createRpcHandler(options: RpcHandlerOptions): RpcHandler {
     onStream: (stream, headers) => lane?.(stream, headers) === true,
     onRequest(request, response) {
       // A peer that leaves says so by the end of the call.
+      request.on("error", () => undefined);
       response.on("error", () => undefined);
       // Connect builds a URL of it and throws outside of any call where it cannot.
       if (!isHost(hostOf(request))) {

@@ -1,5 +1,10 @@
 import { expect, test } from "vitest";
-import { grantDeadline, grantedMs, parseGrpcTimeout } from "../../src/listener/deadline.ts";
+import {
+  capStreamDeadline,
+  grantDeadline,
+  grantedMs,
+  parseGrpcTimeout,
+} from "../../src/listener/deadline.ts";
 
 const policy = { defaultMs: 1000, maxMs: 5000 };
 
@@ -42,4 +47,17 @@ test.each([
   const granted = { ...headers };
   grantDeadline(granted, policy);
   expect(granted).toEqual({ ...headers, ...expected });
+});
+
+test.each([
+  [{ "content-type": "application/grpc" }, {}],
+  [{ "content-type": "application/json" }, {}],
+  [{ "content-type": "application/grpc", "grpc-timeout": "48H" }, { "grpc-timeout": "172800S" }],
+  [{ "content-type": "application/grpc", "grpc-timeout": "99999999H" }, { "grpc-timeout": "2147483S" }],
+  [{ "content-type": "application/grpc", "grpc-timeout": "0n" }, { "grpc-timeout": "0n" }],
+  [{ "connect-timeout-ms": "9999999999" }, { "connect-timeout-ms": "2147483647" }],
+])("%j of a stream becomes what a timer can hold, %j", (headers: Record<string, string>, expected) => {
+  const capped = { ...headers };
+  capStreamDeadline(capped);
+  expect(capped).toEqual({ ...headers, ...expected });
 });

@@ -10,6 +10,7 @@ import { TaskStatusService } from "../../gen/taskgate/v1/task_status_pb.ts";
 import { formatListenAddress } from "../../src/model/listen-address.ts";
 import { createRoute } from "../../src/model/route.ts";
 import { grpcFrame } from "../support/grpc-frame.ts";
+import { http2Frame, http2Headers, http2Opening } from "../support/http2-frame.ts";
 import { sendRaw, useHttp2Session, useListener } from "../support/use-listener.ts";
 
 const path = "/taskgate.v1.TaskStatusService/UpdateTask";
@@ -130,6 +131,25 @@ describe("a malformed Host or :authority ends one request and not the process", 
     const head = `POST ${path} HTTP/1.0\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}`;
     expect(await exchange(portOf(url), [head])).toMatch(/^HTTP\/1.1 400 /);
     expect(await postJson(url)).toMatch(/^200 /);
+  });
+});
+
+describe("a call that is reset in the packet that began it ends alone", () => {
+  test.each([
+    ["with expect: 100-continue", "text/plain"],
+    ["in the lane, with expect: 100-continue", "application/grpc"],
+  ])("%s", async (_, contentType) => {
+    const { url } = await useListener({ routes });
+    for (const code of [0, 2, 7, 8]) {
+      const bytes = [
+        http2Opening,
+        http2Headers(1, { ":path": path, expect: "100-continue", "content-type": contentType }),
+        http2Frame("RST_STREAM", 1, Buffer.from([0, 0, 0, code])),
+        http2Frame("GOAWAY", 0, Buffer.alloc(8)),
+      ];
+      await exchange(portOf(url), [Buffer.concat(bytes)]);
+      expect(await postJson(url)).toMatch(/^200 /);
+    }
   });
 });
 

@@ -34,6 +34,7 @@ export async function useListener(
     maxConnections: 100,
     maxStreams: 100,
     firstByteTimeoutMs: 1000,
+    pingIntervalMs: 10_000,
     ...listenerOptions,
   });
   onTestFinished(() => listener.close(1000));
