@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
 const idPattern = /\b[OWA]-\d{2}\b/g;
@@ -40,7 +40,7 @@ function checkLinks(): string[] {
     Array.from(readFileSync(page, "utf8").matchAll(/\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)/g), ([, link]) =>
       join(page, "..", link ?? ""),
     )
-      .filter((target) => !exists(target))
+      .filter((target) => !existsSync(target))
       .map((target) => `${page} links to ${target}, which is not there`),
   );
 }
@@ -49,13 +49,4 @@ function filesBelow(directory: string, ending: string): string[] {
   return readdirSync(directory, { recursive: true, encoding: "utf8" })
     .filter((name) => name.endsWith(ending))
     .map((name) => join(directory, name));
-}
-
-function exists(path: string): boolean {
-  try {
-    readdirSync(path);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "ENOTDIR";
-  }
 }

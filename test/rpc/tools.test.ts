@@ -2,7 +2,7 @@ import { create, fromBinary } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import { createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { Health, HealthCheckResponse_ServingStatus as Status } from "../../gen/grpc/health/v1/health_pb.ts";
 import {
   ServerReflection,
@@ -48,12 +48,16 @@ describe("health", () => {
     const { url } = await useGateway();
     const client = createClient(Health, createGrpcTransport({ baseUrl: url }));
     const abort = new AbortController();
-    onTestFinished(() => abort.abort());
-    const watch = client.watch({ service: "nothing" }, { signal: abort.signal });
-    for await (const { status } of watch) {
-      expect(status).toBe(Status.SERVICE_UNKNOWN);
-      break;
-    }
+    const watch = client.watch({ service: "nothing" }, { signal: abort.signal })[Symbol.asyncIterator]();
+    expect((await watch.next()).value?.status).toBe(Status.SERVICE_UNKNOWN);
+    const next = watch.next().then(
+      () => "told something",
+      () => "let go",
+    );
+    const pause = new Promise((resolve) => setTimeout(() => resolve("kept"), 100));
+    expect(await Promise.race([next, pause])).toBe("kept");
+    abort.abort();
+    expect(await next).toBe("let go");
   });
 });
 
