@@ -73,8 +73,12 @@ export function createAidboxCall(rpc: AidboxRpc, timeoutMs: number) {
       subject: Subject,
       signal?: AbortSignal,
     ): Promise<CallResult<Value>> {
-      if (result.kind === "ok" || !isRefusalOfSubject(result.failure)) {
+      if (result.kind === "ok") {
         return result;
+      }
+      const unknown = unknownReason(result.failure);
+      if (unknown !== undefined || !isRefusalOfSubject(result.failure)) {
+        return withReason(result, unknown);
       }
       const { id, execId, statusMethod = "awf.task/status" } = subject;
       const state = await read(statusMethod, idParams(id), resource, signal);

@@ -20,14 +20,13 @@ type Resource = Record<string, JsonValue | undefined>;
 /** Reads an AidboxTask, JSON text as received, into the contract's message. */
 export function taskFromResource(resourceJson: string): Task {
   const resource = parseResource(resourceJson);
-  const { inProgressTimeoutAt: at } = resource;
-  const leaseExpireMs = typeof at === "number" ? at : Date.parse(text(at));
+  const leaseExpireMs = timeMs(resource.inProgressTimeoutAt);
   const task: MessageInitShape<typeof TaskSchema> = {
     ...activityFields(resource, resourceJson),
     execId: text(resource.execId),
     retryCount: integer(resource.retryCount),
   };
-  if (isTimestamp(leaseExpireMs)) {
+  if (leaseExpireMs !== undefined) {
     task.leaseExpireTime = timestampFromMs(leaseExpireMs);
   }
   const decision = decisionFromResource(resource);
@@ -134,12 +133,22 @@ function text(json: JsonValue | undefined): string {
   return typeof json === "string" ? json : "";
 }
 
-/** Says whether a `google.protobuf.Timestamp` can hold the time: years 1 to 9999. */
-export function isTimestamp(ms: number): boolean {
-  return ms >= -62_135_596_800_000 && ms < 253_402_300_800_000;
+/**
+ * Reads a time: milliseconds as a number, or an instant of ISO 8601, in whole
+ * milliseconds. Undefined: neither, or one that a `google.protobuf.Timestamp`
+ * cannot hold (it reaches from year 1 to 9999).
+ */
+export function timeMs(json: unknown): number | undefined {
+  const ms = typeof json === "string" && instant.test(json) ? Date.parse(json) : json;
+  return typeof ms === "number" && ms >= -62_135_596_800_000 && ms < 253_402_300_800_000
+    ? Math.floor(ms)
+    : undefined;
 }
+
+// With its zone: without one it would be read in ours.
+const instant = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)$/;
 
 // A count beyond int32 would make the whole answer unreadable for the caller.
 function integer(json: JsonValue | undefined): number {
-  return typeof json === "number" && Number.isInteger(json) && Math.abs(json) < 2 ** 31 ? json : 0;
+  return typeof json === "number" && (json | 0) === json ? json : 0;
 }

@@ -34,9 +34,9 @@ import {
 } from "./aidbox-params.ts";
 import {
   activityFromResource,
-  isTimestamp,
   logEntryFromResource,
   taskFromResource,
+  timeMs,
   workflowFromResource,
 } from "./aidbox-resource.ts";
 import { type AidboxRpc, aidboxBody } from "./aidbox-rpc.ts";
@@ -221,7 +221,5 @@ function mapped<From, To>(value: From | undefined, map: (value: From) => To): To
 // FACT: the sample is an ISO instant, the table says integer; both are taken.
 function leaseOf(result: JsonNode): AttemptLease {
   const at = result.entries?.get("inProgressTimeoutAt");
-  const value: unknown = at === undefined ? undefined : JSON.parse(at.text);
-  const ms = typeof value === "string" ? Date.parse(value) : value;
-  return { leaseExpireMs: typeof ms === "number" && isTimestamp(ms) ? ms : undefined };
+  return { leaseExpireMs: at && timeMs(JSON.parse(at.text)) };
 }

@@ -33,6 +33,7 @@ const contract: readonly (readonly [name: keyof typeof ErrorReason, code: Code])
   ["TOKEN_MISSING", Code.Unauthenticated],
   ["TOKEN_INVALID", Code.Unauthenticated],
   ["NOT_IMPLEMENTED", Code.Unimplemented],
+  ["INTERNAL", Code.Internal],
   // No failure has it; without a code it would be no error.
   ["UNSPECIFIED", Code.Unknown],
 ];

@@ -181,6 +181,56 @@ describe("a result", () => {
   });
 });
 
+describe("an error that is null", () => {
+  test.each([
+    "result: {a: 1}\nerror: null\n",
+    "error: null\nresult: {a: 1}\n",
+    "result: {a: 1}\nerror:\n",
+    "result: {a: 1}\nerror: ~\n",
+    '{"jsonrpc":"2.0","result":{"a":1},"error":null}',
+  ])("A-40 A-41 beside a result is none: %j", async (body) => {
+    expect(await resultOf(200, body)).toBe('{"a":1}');
+  });
+
+  test("A-48 without a result leaves a doubt", async () => {
+    expect(await resultOf(200, "error: null\n")).toEqual(failed("inDoubt", 200, noResult("text/yaml")));
+  });
+
+  test.each([
+    [422, "rejected"],
+    [401, "unauthorized"],
+    [503, "unavailable"],
+    [500, "inDoubt"],
+  ] as const)("A-55 A-56 A-57 of %i is %s by its status alone", async (status, kind) => {
+    expect(await resultOf(status, "result: {a: 1}\nerror: null\n")).toEqual(failed(kind, status));
+  });
+
+  test("A-46 does not hide the diagnostics", async () => {
+    expect(await resultOf(403, "error: null\nissue: [{diagnostics: Forbidden}]\n")).toEqual(
+      failed("unauthorized", 403, { said: "Forbidden" }),
+    );
+  });
+
+  test("of 307 does not hide that it is a redirect", async () => {
+    expect(await resultOf(307, "error: null\n")).toEqual(
+      failed("rejected", 307, { said: "a redirect, which is not followed: the base URL is wrong" }),
+    );
+  });
+
+  test.each([
+    ["'null'", "null"],
+    ["nil", "nil"],
+    ["false", "false"],
+    ["0", "0"],
+    ["[null]", "[null]"],
+    ["{}", "{}"],
+  ])("A-42 is not %s, which is a failure beside a result", async (error, said) => {
+    expect(await resultOf(200, `result: {a: 1}\nerror: ${error}\n`)).toEqual(
+      failed("rejected", 200, { said }),
+    );
+  });
+});
+
 describe("an error", () => {
   const done =
     "type: workflow-has-been-done, message: \"Workflow id:'w1' has already been done. Couldn't cancel it.\"";

@@ -1,24 +1,33 @@
-import { create } from "@bufbuild/protobuf";
+import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { TimestampSchema, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import {
+  ActivitySchema,
   CreateTaskRequestSchema,
   CreateWorkflowRequestSchema,
+  DecisionSchema,
   GetTaskRequestSchema,
   GetWorkflowRequestSchema,
   ListTasksRequestSchema,
   ListWorkflowsRequestSchema,
   LongPollTasksRequestSchema,
   PollTasksRequestSchema,
+  type Task,
+  TaskLogEntrySchema,
+  TaskSchema,
+  type Workflow,
+  WorkflowSchema,
 } from "../../gen/taskgate/v1/executor_pb.ts";
 import type { Failure } from "../../gen/taskgate/v1/receipt_pb.ts";
 import type { AttemptResult } from "../../src/model/attempt-result.ts";
 import type { CallResult } from "../../src/model/call-result.ts";
 import { type Aidbox, createAidbox, prepareTaskOutcome } from "../../src/upstream/aidbox.ts";
-import { createAidboxRpc } from "../../src/upstream/aidbox-rpc.ts";
-import { unusedOrigin, useScriptedServer } from "../support/scripted-server.ts";
+import { type AidboxRpc, createAidboxRpc } from "../../src/upstream/aidbox-rpc.ts";
+import type { HttpClientOptions } from "../../src/upstream/http-client.ts";
+import { answering, unusedOrigin, useScriptedServer } from "../support/scripted-server.ts";
 import { useHttpClient } from "../support/use-http-client.ts";
 import { expectedFailure } from "./expected-failure.ts";
 
@@ -38,14 +47,19 @@ interface UsedAidbox {
   rpcs: Rpc[];
 }
 
-function aidboxAt(origin: string, timeoutMs: number): Aidbox {
+function rpcAt(origin: string, options?: Partial<HttpClientOptions>): AidboxRpc {
+  return createAidboxRpc({
+    http: useHttpClient(origin, options),
+    basePath: "",
+    credentials: () => ({ clientId: "id", clientSecret: "secret" }),
+    now: () => 0,
+  });
+}
+
+function aidboxAt(origin: string, timeoutMs: number, options?: Partial<HttpClientOptions>): Aidbox {
   return createAidbox({
-    rpc: createAidboxRpc({
-      http: useHttpClient(origin),
-      basePath: "",
-      credentials: () => ({ clientId: "id", clientSecret: "secret" }),
-      now: () => 0,
-    }),
+    rpc: rpcAt(origin, options),
+    longPollRpc: rpcAt(origin, options),
     timeoutMs,
     notifications: { heartbeat: "awf.task/heartbeat", progress: "awf.task/progress" },
   });
@@ -289,7 +303,16 @@ const calls: readonly Call[] = [
 
 const straightReads = calls.filter(({ isRead }) => isRead);
 const changes = calls.filter(({ isRead }) => !isRead);
+const gets = calls.filter(({ name }) => name.startsWith("get"));
 const explained = calls.filter(({ explainedBy }) => explainedBy !== undefined);
+
+/** What a resource becomes that a call answers with. */
+function messageOf(
+  { rpc }: Call,
+  init: MessageInitShape<typeof TaskSchema> & MessageInitShape<typeof WorkflowSchema>,
+): Task | Workflow {
+  return rpc.method.startsWith("awf.task/") ? create(TaskSchema, init) : create(WorkflowSchema, init);
+}
 
 function failureOf(result: AnyResult): Failure | undefined {
   return result.kind === "ok" || result.kind === "accepted" ? undefined : result.failure;
@@ -330,6 +353,54 @@ describe("a call", () => {
     expect(failureOf(await aidbox.longPoll(request, 0))?.message).toContain("no answer within 50 ms");
   });
 
+  test.each(calls)("A-11 $name goes over the connections that are meant for it", async (each) => {
+    const sent: string[] = [];
+    const { origin } = await useScriptedServer(answering(200, "result: {resource: {}, resources: []}\n"));
+    const named = (name: string): AidboxRpc => {
+      const rpc = rpcAt(origin);
+      return {
+        send(...args) {
+          sent.push(name);
+          return rpc.send(...args);
+        },
+      };
+    };
+    const aidbox = createAidbox({
+      rpc: named("calls"),
+      longPollRpc: named("long polls"),
+      timeoutMs: 10_000,
+      notifications: { heartbeat: "awf.task/heartbeat", progress: "awf.task/progress" },
+    });
+    expect(failureOf(await each.call(aidbox))).toBeUndefined();
+    expect(sent).toEqual([each.name === "longPoll" ? "long polls" : "calls"]);
+  });
+
+  test("A-11 long polls that take all of their connections keep no other call waiting", async () => {
+    const polled = Promise.withResolvers<void>();
+    const server = await useScriptedServer(({ body }, response) => {
+      if (body.includes("long-poll")) {
+        polled.resolve();
+      } else {
+        response.end("result: {resource: {}, resources: []}\n");
+      }
+    });
+    const aidbox = aidboxAt(server.origin, 10_000, { connections: 1 });
+    const caller = new AbortController();
+    const request = create(LongPollTasksRequestSchema, { taskDefinitions: ["a/b"] });
+    const longPolls = [1, 2].map(() => aidbox.longPoll(request, 60_000, caller.signal));
+    await polled.promise;
+    const others = await Promise.all(
+      calls.filter(({ name }) => name !== "longPoll").map(({ call }) => call(aidbox)),
+    );
+    expect(others.map(failureOf)).toEqual(others.map(() => undefined));
+    expect(server.seen.filter(({ body }) => body.includes("long-poll")).length).toBe(1);
+    caller.abort();
+    expect((await Promise.all(longPolls)).map((result) => failureOf(result)?.message)).toEqual([
+      "aidbox may have taken the request: the call was ended by its caller",
+      "aidbox was not reached: the call was ended by its caller",
+    ]);
+  });
+
   test.each(calls)("$name ends with its caller", async ({ call }) => {
     const caller = new AbortController();
     const { aidbox } = await useAidbox(() => {
@@ -344,13 +415,21 @@ describe("a call", () => {
 
 describe("a result", () => {
   const task = "{id: t1, z: 1.50, a: '0189', status: hibernating, executeAt: '2023-05-04T15:30:43'}";
-  const taskText = '{"id":"t1","z":1.50,"a":"0189","status":"hibernating","executeAt":"2023-05-04T15:30:43"}';
+  const received = {
+    id: "t1",
+    status: "hibernating",
+    executeTime: "2023-05-04T15:30:43",
+    resourceJson: '{"id":"t1","z":1.50,"a":"0189","status":"hibernating","executeAt":"2023-05-04T15:30:43"}',
+  };
 
   test.each(calls.filter(({ result }) => result === "resources"))(
-    "A-40 A-52 A-53 A-54 of $name is a list of resources as they were received",
-    async ({ call }) => {
+    "A-40 A-52 A-53 A-54 of $name is a list of resources, each with its text as it was received",
+    async (each) => {
       const { aidbox } = await useAidbox(() => [200, `result:\n  resources: [${task}, {}]\n`]);
-      expect(await call(aidbox)).toEqual({ kind: "ok", value: [taskText, "{}"] });
+      expect(await each.call(aidbox)).toEqual({
+        kind: "ok",
+        value: [messageOf(each, received), messageOf(each, { resourceJson: "{}" })],
+      });
     },
   );
 
@@ -362,12 +441,11 @@ describe("a result", () => {
     },
   );
 
-  test.each(["start", "createTask", "cancelTask", "createWorkflow", "cancelWorkflow"])(
-    "A-52 A-53 of %s is a resource as it was received",
-    async (name) => {
+  test.each(changes.filter(({ name }) => !name.startsWith("send")))(
+    "A-52 A-53 of $name is a resource with its text as it was received",
+    async (each) => {
       const { aidbox } = await useAidbox(() => [200, `result: {resource: ${task}}\n`]);
-      const result = await calls.find((each) => each.name === name)?.call(aidbox);
-      expect(result).toEqual({ kind: "ok", value: taskText });
+      expect(await each.call(aidbox)).toEqual({ kind: "ok", value: messageOf(each, received) });
     },
   );
 
@@ -384,41 +462,67 @@ describe("a result", () => {
     expect(await aidbox.getTask(request)).toEqual({
       kind: "ok",
       value: {
-        task: taskText,
-        settings: '{"inProgressTimeout":120000}',
+        task: create(TaskSchema, received),
+        settingsJson: '{"inProgressTimeout":120000}',
         log: [
-          '{"action":"awf.task/start","status-before":"requested","status-after":"in-progress","action-params":{"a":1}}',
+          create(TaskLogEntrySchema, {
+            action: "awf.task/start",
+            statusBefore: "requested",
+            statusAfter: "in-progress",
+            actionParams: {
+              kind: {
+                case: "structValue",
+                value: { fields: { a: { kind: { case: "numberValue", value: 1 } } } },
+              },
+            },
+            resourceJson:
+              '{"action":"awf.task/start","status-before":"requested","status-after":"in-progress","action-params":{"a":1}}',
+          }),
         ],
       },
     });
     expect(await aidbox.getTask(request)).toEqual({
       kind: "ok",
-      value: { task: taskText, settings: undefined, log: [] },
+      value: { task: create(TaskSchema, received), settingsJson: "", log: [] },
     });
     expect(await aidbox.getTask(request)).toEqual({
       kind: "ok",
-      value: { task: taskText, settings: "null", log: [] },
+      value: { task: create(TaskSchema, received), settingsJson: "null", log: [] },
     });
   });
 
   test("A-23 of getWorkflow has activities and decisions where there are any", async () => {
     const bodies = [
-      "result: {resource: {id: w1}, activities: [{id: t1}, {id: w2}], decisions: [{id: d1}]}\n",
+      "result: {resource: {id: w1}, activities: [{id: t1}, {id: w2, resourceType: AidboxWorkflow}], decisions: [{id: d1}]}\n",
       "result: {resource: {id: w1}}\n",
     ];
     const { aidbox } = await useAidbox(() => [200, bodies.shift() ?? ""]);
     const request = create(GetWorkflowRequestSchema, { id: "w1" });
+    const workflow = create(WorkflowSchema, { id: "w1", resourceJson: '{"id":"w1"}' });
     expect(await aidbox.getWorkflow(request)).toEqual({
       kind: "ok",
       value: {
-        workflow: '{"id":"w1"}',
-        activities: ['{"id":"t1"}', '{"id":"w2"}'],
-        decisions: ['{"id":"d1"}'],
+        workflow,
+        activities: [
+          create(ActivitySchema, {
+            activity: { case: "task", value: create(TaskSchema, { id: "t1", resourceJson: '{"id":"t1"}' }) },
+          }),
+          create(ActivitySchema, {
+            activity: {
+              case: "workflow",
+              value: create(WorkflowSchema, {
+                id: "w2",
+                resourceJson: '{"id":"w2","resourceType":"AidboxWorkflow"}',
+              }),
+            },
+          }),
+        ],
+        decisions: [create(TaskSchema, { id: "d1", resourceJson: '{"id":"d1"}' })],
       },
     });
     expect(await aidbox.getWorkflow(request)).toEqual({
       kind: "ok",
-      value: { workflow: '{"id":"w1"}', activities: [], decisions: [] },
+      value: { workflow, activities: [], decisions: [] },
     });
   });
 
@@ -426,12 +530,19 @@ describe("a result", () => {
     const decision =
       "{definition: awf.workflow/decision-task, workflow-definition: w/x, requester: {id: w1, resourceType: AidboxWorkflow}, params: {event: awf.workflow.event/task-completed, task-id: t0}}";
     const { aidbox } = await useAidbox(() => [200, `result: {resources: [${decision}]}\n`]);
-    expect(await aidbox.poll(create(PollTasksRequestSchema, { workflowDefinitions: ["w/x"] }))).toEqual({
-      kind: "ok",
-      value: [
-        '{"definition":"awf.workflow/decision-task","workflow-definition":"w/x","requester":{"id":"w1","resourceType":"AidboxWorkflow"},"params":{"event":"awf.workflow.event/task-completed","task-id":"t0"}}',
-      ],
-    });
+    const result = await aidbox.poll(create(PollTasksRequestSchema, { workflowDefinitions: ["w/x"] }));
+    const [found] = result.kind === "ok" ? result.value : [];
+    expect(found?.decision).toEqual(
+      create(DecisionSchema, {
+        workflowId: "w1",
+        workflowDefinition: "w/x",
+        event: "awf.workflow.event/task-completed",
+        taskId: "t0",
+      }),
+    );
+    expect(found?.resourceJson).toBe(
+      '{"definition":"awf.workflow/decision-task","workflow-definition":"w/x","requester":{"id":"w1","resourceType":"AidboxWorkflow"},"params":{"event":"awf.workflow.event/task-completed","task-id":"t0"}}',
+    );
   });
 
   test.each<[yaml: string, leaseExpireMs: number | undefined]>([
@@ -449,7 +560,13 @@ describe("a result", () => {
     ["{a: 1}", undefined],
     ["1e300", undefined],
     ["1e400", undefined],
-    ["-1", undefined],
+    ["-1", -1],
+    ["-62135596800000", -62135596800000],
+    ["'0001-01-01T00:00:00Z'", -62135596800000],
+    ["'9999-12-31T23:59:59.999Z'", 253402300799999],
+    ["-62135596800001", undefined],
+    ["'0000-12-31T23:59:59.999Z'", undefined],
+    ["-1e400", undefined],
     ["253402300800000", undefined],
     ["9007199254740993", undefined],
     ["'+275760-09-13T00:00:00Z'", undefined],
@@ -464,6 +581,16 @@ describe("a result", () => {
       value: { leaseExpireMs },
     });
   });
+
+  test.each(["1683295647.831585", "1683295647831.585", "0.0000001"])(
+    "A-51 of a heartbeat, with a lease until %s, within a millisecond, can be sent",
+    async (yaml) => {
+      const { aidbox } = await useAidbox(() => [200, `result: {inProgressTimeoutAt: ${yaml}}\n`]);
+      const result = await aidbox.heartbeat({ ...attempt, message: "" });
+      const { leaseExpireMs = 0 } = result.kind === "ok" ? result.value : {};
+      toBinary(TimestampSchema, timestampFromMs(leaseExpireMs));
+    },
+  );
 
   test.each(["{}", "[]", "alive", "null"])(
     "A-51 of a heartbeat may be %s: the lease is unknown",
@@ -497,6 +624,14 @@ describe("a result", () => {
       });
     },
   );
+
+  test("A-50 A-52 of an outcome is read back as the task that it is, or as none", async () => {
+    const { aidbox } = await useAidbox(() => [200, `result: {resource: ${task}}\n`]);
+    const sent = await aidbox.send(prepareTaskOutcome({ ...attempt, verb: "success", json: "1" }));
+    expect(sent).toEqual({ kind: "accepted", answer: received.resourceJson });
+    expect(aidbox.readAnswer(received.resourceJson)).toEqual(create(TaskSchema, received));
+    expect(aidbox.readAnswer("")).toBeUndefined();
+  });
 
   const unknownForm = (code: Code, reason: ErrorReason): CallResult<unknown> => ({
     kind: "failed",
@@ -629,34 +764,51 @@ describe("a failure", () => {
     },
   );
 
-  test.each(["getTask", "getWorkflow"])("A-44 of %s for what is unknown says so", async (name) => {
-    const call = calls.find((each) => each.name === name)?.call;
+  test.each(gets)("A-44 of $name for what is unknown says so", async ({ call }) => {
     for (const [status, body, said] of [
       [422, "error: {message: Resource not found}", "Resource not found"],
       [404, "issue: [{diagnostics: Resource AidboxTask/t1 not found}]", "Resource AidboxTask/t1 not found"],
     ] as const) {
       const { aidbox } = await useAidbox(() => [status, body]);
-      expect(await call?.(aidbox)).toEqual({
+      expect(await call(aidbox)).toEqual({
         kind: "failed",
         failure: answered(Code.NotFound, ErrorReason.TASK_UNKNOWN, status, said),
       });
     }
-    const { aidbox } = await useAidbox(() => [422, "error: {type: resource-not-found, message: no}"]);
-    expect(failureOf((await call?.(aidbox)) ?? { kind: "ok", value: 0 })?.reason).toBe(
-      ErrorReason.TASK_UNKNOWN,
-    );
   });
 
-  test.each(["getTask", "getWorkflow"])(
-    "A-45 of %s that is refused for another reason keeps it",
-    async (name) => {
-      const { aidbox } = await useAidbox(() => [422, "error: {message: Invalid params}"]);
-      expect(await calls.find((each) => each.name === name)?.call(aidbox)).toEqual({
+  test.each(gets)("A-44 of $name that does not say so in words is just refused", async ({ call }) => {
+    const { aidbox } = await useAidbox(() => [422, "error: {type: resource-not-found, message: no}"]);
+    expect(failureOf(await call(aidbox))).toMatchObject({
+      code: Code.FailedPrecondition,
+      reason: ErrorReason.UPSTREAM_REJECTED,
+      metadata: { upstream_type: "resource-not-found", upstream_message: "no" },
+    });
+  });
+
+  test.each(gets)("A-45 of $name that is refused for another reason keeps it", async ({ call }) => {
+    const { aidbox } = await useAidbox(() => [422, "error: {message: Invalid params}"]);
+    expect(await call(aidbox)).toEqual({
+      kind: "failed",
+      failure: answered(Code.InvalidArgument, ErrorReason.UPSTREAM_REJECTED, 422, "Invalid params"),
+    });
+  });
+
+  test.each(explained)("A-55 of $name that says nothing of the task asks nothing more", async ({ call }) => {
+    for (const [status, body, said] of [
+      [413, "", undefined],
+      [413, "error: {message: too large}", "too large"],
+      [404, "error: {message: no such path}", "no such path"],
+      [422, "", undefined],
+    ] as const) {
+      const { aidbox, rpcs } = await useAidbox(() => [status, body]);
+      expect(await call(aidbox)).toEqual({
         kind: "failed",
-        failure: answered(Code.InvalidArgument, ErrorReason.UPSTREAM_REJECTED, 422, "Invalid params"),
+        failure: answered(Code.FailedPrecondition, ErrorReason.UPSTREAM_REJECTED, status, said),
       });
-    },
-  );
+      expect(rpcs.length).toBe(1);
+    }
+  });
 });
 
 describe("a refusal is explained by the task itself", () => {
@@ -690,7 +842,8 @@ describe("a refusal is explained by the task itself", () => {
   test.each(explained)("A-44 $name learns that it is unknown", async (each) => {
     for (const found of [
       [422, "error: {message: Resource not found}"],
-      [404, "error: {type: not-found}"],
+      [404, "error: {message: Resource not found}"],
+      [422, `error: {message: ${each.explainedBy === "awf.task/status" ? "Task" : "Workflow"} x not found}`],
     ] as const) {
       const { result } = await explain(each, found);
       expect(result).toEqual({
@@ -740,6 +893,8 @@ describe("a refusal is explained by the task itself", () => {
       [503, ""],
       [403, ""],
       [422, "error: {message: Invalid params}"],
+      [404, "error: {type: not-found}"],
+      [404, ""],
       [200, "result: {}"],
       [200, "result: {resource: null}"],
       [200, "result: {resource: done}"],

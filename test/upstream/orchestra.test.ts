@@ -3,9 +3,16 @@ import { Code } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
 import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import type { AttemptResult } from "../../src/model/attempt-result.ts";
-import type { DeliveryUpstream } from "../../src/model/delivery.ts";
+import type { DeliveryUpstream, SentDelivery } from "../../src/model/delivery.ts";
 import type { RunReport, RunStatus } from "../../src/model/run-report.ts";
-import { createOrchestra, orchestraEvent, prepareRunReport } from "../../src/upstream/orchestra.ts";
+import type { SubmitOptions } from "../../src/model/submission.ts";
+import { createDirectOutbox } from "../../src/outbox/direct-outbox.ts";
+import {
+  createOrchestra,
+  orchestraEvent,
+  prepareRunReport,
+  withStatus,
+} from "../../src/upstream/orchestra.ts";
 import {
   answering,
   type ScriptedServer,
@@ -21,7 +28,6 @@ const apiKey = "orch_s3cr3t+/=";
 const nowMs = Date.UTC(2026, 0, 1);
 
 const head = (type: string) => `{"event_type":"${type}","metadata":{},"task_run_id":"${run.taskRunId}"`;
-const nothingYet = () => undefined;
 
 function status(each: RunStatus | undefined, message?: string): RunReport {
   return { run, kind: "status", status: each, message };
@@ -41,7 +47,7 @@ function useOrchestra(
   });
 }
 
-const delivery = { target: "", body: orchestraEvent(status("RUNNING")) };
+const delivery: SentDelivery = { target: "", body: orchestraEvent(status("RUNNING")), status: "RUNNING" };
 
 /** What Orchestra makes of an event when it gives one answer. */
 async function resultOf(
@@ -87,14 +93,53 @@ describe("an event", () => {
   test.each<RunStatus>(["RUNNING", "SUCCEEDED", "FAILED", "WARNING", "CANCELLED"])(
     "O-03 O-04 O-08 with the status %s alone has no message and no timestamp",
     (each) => {
-      expect(orchestraEvent(status(each))).toBe(`${head("UPDATE_STATUS")},"status":"${each}"}`);
+      expect(withStatus(orchestraEvent(status(each)), each)).toBe(
+        `${head("UPDATE_STATUS")},"status":"${each}"}`,
+      );
     },
   );
 
   test("O-05 with status and message has both", () => {
-    expect(orchestraEvent(status("FAILED", 'it "broke"\n'))).toBe(
+    expect(withStatus(orchestraEvent(status("FAILED", 'it "broke"\n')), "FAILED")).toBe(
       `${head("UPDATE_STATUS")},"status":"FAILED","message":"it \\"broke\\"\\n"}`,
     );
+  });
+
+  const messages = [undefined, "", "half way", '","status":"FAILED', "é 😀"];
+
+  test.each(messages)(
+    "O-04 O-05 O-06 with the message %j is written without a status, whichever is reported",
+    (message) => {
+      const body = `${head("UPDATE_STATUS")}${message === undefined ? "" : `,"message":${JSON.stringify(message)}`}}`;
+      for (const each of ["RUNNING", "SUCCEEDED", undefined] as const) {
+        expect(orchestraEvent(status(each, message))).toBe(body);
+      }
+    },
+  );
+
+  test.each(messages)(
+    "O-04 O-05 O-06 with the message %j takes any status, and is the same event without one",
+    (message) => {
+      const event = orchestraEvent(status(undefined, message));
+      for (const each of ["RUNNING", "SUCCEEDED", "FAILED", "WARNING", "CANCELLED"]) {
+        expect(JSON.parse(withStatus(event, each))).toStrictEqual({
+          event_type: "UPDATE_STATUS",
+          metadata: {},
+          task_run_id: run.taskRunId,
+          status: each,
+          ...(message === undefined ? {} : { message }),
+        });
+      }
+      expect(withStatus(event, undefined)).toBe(event);
+    },
+  );
+
+  test.each<RunReport>([
+    { run, kind: "output", name: "a", valueJson: "1" },
+    { run, kind: "log", name: "a.log", data: "x" },
+  ])("O-09 O-11 without a status stays as it is: $kind", (report) => {
+    const event = orchestraEvent(report);
+    expect(withStatus(event, undefined)).toBe(event);
   });
 
   test.each([['"text"'], ["null"], ["12345678901234567890.10"], ['{"b" : 1, "a" : [ 1e400 ]}']])(
@@ -122,41 +167,52 @@ describe("an event", () => {
     { run, kind: "output", name: 'a","x":"', valueJson: "1" },
     { run, kind: "log", name: "a\\", data: '","event_type":"UPDATE_STATUS' },
   ])("O-03 is one flat object, whatever its texts hold: $kind", (report) => {
-    const event: Record<string, unknown> = JSON.parse(orchestraEvent(report));
+    const sent = report.kind === "status" ? report.status : undefined;
+    const event: Record<string, unknown> = JSON.parse(withStatus(orchestraEvent(report), sent));
     expect(
       Object.values(event).every((each) => typeof each !== "object" || Object.keys(each ?? {}).length === 0),
     ).toBe(true);
-    expect([event.event_type, event.metadata, event.task_run_id]).toEqual([
+    expect([event.event_type, event.metadata, event.task_run_id, event.status]).toEqual([
       { status: "UPDATE_STATUS", output: "SET_OUTPUT", log: "LOG" }[report.kind],
       {},
       run.taskRunId,
+      sent,
     ]);
     expect("timestamp" in event).toBe(false);
   });
 });
 
 describe("a delivery", () => {
-  test("has one key for all reports of an attempt, and its event as the body", () => {
-    const output: RunReport = { run, kind: "output", name: "a", valueJson: "1" };
-    const log: RunReport = { run, kind: "log", name: "a.log", data: "" };
-    expect(prepareRunReport(status("SUCCEEDED"), nothingYet)).toEqual({
-      upstream: "orchestra",
-      key,
-      target: "",
-      status: "SUCCEEDED",
-      body: orchestraEvent(status("SUCCEEDED")),
-    });
-    expect(prepareRunReport(output, nothingYet)).toEqual({
-      upstream: "orchestra",
-      key,
-      target: "",
-      body: orchestraEvent(output),
-    });
-    expect(prepareRunReport(log, nothingYet)).toEqual({
-      upstream: "orchestra",
-      key,
-      target: "",
-      body: orchestraEvent(log),
+  const task = { upstream: "orchestra", key, target: "" };
+
+  test.each<[what: string, report: RunReport]>([
+    ["an output", { run, kind: "output", name: "a", valueJson: "1" }],
+    ["a log", { run, kind: "log", name: "a.log", data: "" }],
+  ])("of %s has the key of its attempt, its event as the body, and no status of any kind", (_, report) => {
+    expect(prepareRunReport(report)).toStrictEqual({ ...task, body: orchestraEvent(report) });
+  });
+
+  test.each<RunStatus>(["RUNNING", "SUCCEEDED", "FAILED", "WARNING", "CANCELLED"])(
+    "O-08 of the status %s carries it beside the body, and does not depend on the last one",
+    (each) => {
+      expect(prepareRunReport(status(each))).toStrictEqual({
+        ...task,
+        status: each,
+        body: `${head("UPDATE_STATUS")}}`,
+      });
+      expect(prepareRunReport(status(each, "half way"))).toStrictEqual({
+        ...task,
+        status: each,
+        body: `${head("UPDATE_STATUS")},"message":"half way"}`,
+      });
+    },
+  );
+
+  test("O-06 of a message alone has no status of its own, only RUNNING where there is no last one", () => {
+    expect(prepareRunReport(status(undefined, "half way"))).toStrictEqual({
+      ...task,
+      statusDefault: "RUNNING",
+      body: `${head("UPDATE_STATUS")},"message":"half way"}`,
     });
   });
 
@@ -165,40 +221,55 @@ describe("a delivery", () => {
     ["RUNNING", "RUNNING"],
     ["WARNING", "WARNING"],
     ["SUCCEEDED", "SUCCEEDED"],
-  ])("O-06 of a message alone, after %s, goes with the status %s", (last, sent) => {
-    const asked: unknown[] = [];
-    const prepared = prepareRunReport(status(undefined, "half way"), (task) => {
-      asked.push({ upstream: task.upstream, key: task.key });
-      return last;
+  ])("O-06 of a message alone, after %s, goes with the status %s", async (last, sent) => {
+    const server = await useScriptedServer(answering(200));
+    const outbox = createDirectOutbox({
+      upstreams: new Map([["orchestra", useOrchestra(server.origin)]]),
+      createDeliveryId: () => "d1",
+      now: () => nowMs,
     });
-    expect(asked).toEqual([{ upstream: "orchestra", key }]);
-    expect(prepared).toEqual({
-      upstream: "orchestra",
-      key,
-      target: "",
-      status: sent,
-      body: `${head("UPDATE_STATUS")},"status":"${sent}","message":"half way"}`,
-    });
+    const options: SubmitOptions = {
+      operation: "UpdateTask",
+      caller: "",
+      waitFor: "delivered",
+      requestId: "",
+      sessionId: "",
+      timeoutMs: () => undefined,
+      signal: new AbortController().signal,
+    };
+    if (last !== undefined) {
+      await outbox.submit(prepareRunReport(status(last)), options);
+    }
+    await outbox.submit(prepareRunReport(status(undefined, "half way")), options);
+    expect(server.seen.at(-1)?.body).toBe(
+      `${head("UPDATE_STATUS")},"status":"${sent}","message":"half way"}`,
+    );
   });
 
-  test("of a status does not depend on the last one", () => {
-    expect(prepareRunReport(status("RUNNING"), () => "SUCCEEDED").status).toBe("RUNNING");
+  test("of another attempt, or of another run, has another key", () => {
+    const keys = [
+      run,
+      { ...run, attempt: 0 },
+      { ...run, taskRunId: "00000000-0000-0000-0000-000000000000" },
+    ].map((each) => prepareRunReport({ run: each, kind: "log", name: "a.log", data: "" }).key);
+    expect(keys).toEqual([key, `${run.taskRunId}/0`, "00000000-0000-0000-0000-000000000000/2"]);
   });
 });
 
 describe("a request", () => {
-  async function sentTo(webhookPath: string, body: string): Promise<ScriptedServer> {
+  async function sentTo(webhookPath: string, report: RunReport, sent?: string): Promise<ScriptedServer> {
     const server = await useScriptedServer(answering(200));
-    const result = await useOrchestra(server.origin, { webhookPath }).send({ target: "", body });
+    const { target, body } = prepareRunReport(report);
+    const result = await useOrchestra(server.origin, { webhookPath }).send({ target, body, status: sent });
     expect(result).toEqual({ kind: "accepted", answer: "" });
     return server;
   }
 
   test.each(["/", "/hook", "/hook/", "/a//b", "/hook?tenant=1&x=%2F", "/?"])(
-    "O-01 O-02 is a POST to exactly %s, with the key and the body as it is",
+    "O-01 O-02 is a POST to exactly %s, with the key and the event",
     async (webhookPath) => {
-      const body = orchestraEvent(status("FAILED", "é 😀"));
-      const { origin, seen } = await sentTo(webhookPath, body);
+      const body = `${head("UPDATE_STATUS")},"status":"FAILED","message":"é 😀"}`;
+      const { origin, seen } = await sentTo(webhookPath, status("FAILED", "é 😀"), "FAILED");
       expect(seen).toEqual([
         {
           method: "POST",
@@ -216,15 +287,33 @@ describe("a request", () => {
     },
   );
 
+  test.each<RunStatus>(["RUNNING", "WARNING", "SUCCEEDED"])(
+    "O-06 with a message alone has the status that was settled for it: %s",
+    async (sent) => {
+      const { seen } = await sentTo("/", status(undefined, "half way"), sent);
+      expect(seen.map(({ body }) => body)).toEqual([
+        `${head("UPDATE_STATUS")},"status":"${sent}","message":"half way"}`,
+      ]);
+    },
+  );
+
+  test.each<RunReport>([
+    { run, kind: "output", name: "a", valueJson: '{"b" : 1.0, "a" : [ 9007199254740993 ]}' },
+    { run, kind: "log", name: "a.log", data: "é 😀" },
+  ])("O-09 O-11 without a status has the body as it is: $kind", async (report) => {
+    const { seen } = await sentTo("/", report);
+    expect(seen.map(({ body }) => body)).toEqual([orchestraEvent(report)]);
+  });
+
   test("O-16 with text outside ASCII arrives as the same text", async () => {
     const message = "naïve 日本語 👩‍👩‍👧 \u0085\u2028\ufeff \u{10ffff}";
-    const { seen } = await sentTo("/", orchestraEvent(status("RUNNING", message)));
+    const { seen } = await sentTo("/", status("RUNNING", message), "RUNNING");
     expect(JSON.parse(seen[0]?.body ?? "")).toMatchObject({ message });
   });
 
   test("O-11 with a log of megabytes is one request", async () => {
     const data = "a line of the log é\n".repeat(100_000);
-    const { seen } = await sentTo("/", orchestraEvent({ run, kind: "log", name: "a.log", data }));
+    const { seen } = await sentTo("/", { run, kind: "log", name: "a.log", data });
     expect(seen.length).toBe(1);
     expect(JSON.parse(seen[0]?.body ?? "").data === data).toBe(true);
   });

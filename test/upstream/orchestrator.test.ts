@@ -4,7 +4,12 @@ import { describe, expect, test } from "vitest";
 import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import type { AttemptResult } from "../../src/model/attempt-result.ts";
 import type { CallbackTarget } from "../../src/model/callback-target.ts";
-import { createOrchestrator, type Orchestrator, prepareCallback } from "../../src/upstream/orchestrator.ts";
+import {
+  callbackTask,
+  createOrchestrator,
+  type Orchestrator,
+  prepareCallback,
+} from "../../src/upstream/orchestrator.ts";
 import { answering, type Script, unusedOrigin, useScriptedServer } from "../support/scripted-server.ts";
 import { useHttpClient } from "../support/use-http-client.ts";
 import { expectedFailure } from "./expected-failure.ts";
@@ -55,7 +60,7 @@ const accepted: AttemptResult = { kind: "accepted", answer: "" };
 
 const meanings = {
   rejected: [Code.FailedPrecondition, ErrorReason.UPSTREAM_REJECTED],
-  tooEarly: [Code.FailedPrecondition, ErrorReason.UPSTREAM_REJECTED],
+  tooEarly: [Code.Unavailable, ErrorReason.UPSTREAM_UNAVAILABLE],
   unauthorized: [Code.FailedPrecondition, ErrorReason.UPSTREAM_AUTH],
   unavailable: [Code.Unavailable, ErrorReason.UPSTREAM_UNAVAILABLE],
   inDoubt: [Code.Unknown, ErrorReason.UPSTREAM_UNCERTAIN],
@@ -209,6 +214,19 @@ describe("a delivery", () => {
       target: `http://orchestrator.example/x${route}`,
       body: '{"a":1}',
     });
+  });
+
+  test("W-12 W-15 is of the same task as a progress, whatever the base and the spelling of the UUID", () => {
+    const target = { base: "http://orchestrator.example/x", route, processId, token: callbackToken };
+    const other = {
+      ...target,
+      base: "http://o.example",
+      route: route.replace(processId, processId.toUpperCase()),
+    };
+    const task = { upstream: "orchestrator", key: `${processId}/${callbackToken}` };
+    expect(callbackTask(target)).toEqual(task);
+    expect(callbackTask(other)).toEqual(task);
+    expect(prepareCallback(other, "{}")).toMatchObject(task);
   });
 
   test.each([
