@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { parseConfig } from "../src/config/parse-config.ts";
 import { startGateway } from "../src/gateway.ts";
@@ -17,11 +20,13 @@ import { createStory } from "./story.ts";
  * every one got what it should.
  */
 const sandbox = await startSandbox();
+const dataDir = mkdtempSync(join(tmpdir(), "taskgate-demo-"));
 const config = parseConfig({
   fixed: {
     ...sandboxSettings(sandbox),
     listen: "127.0.0.1:0",
     opsListen: "off",
+    dataDir,
   },
   env: {},
   flags: {},
@@ -42,5 +47,6 @@ try {
 } finally {
   await gateway.stop();
   await sandbox.close();
+  rmSync(dataDir, { recursive: true });
 }
 process.exitCode = story.end() ? 0 : 1;

@@ -1,14 +1,18 @@
-import { randomBytes, randomUUID } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import { file_google_rpc_error_details } from "../gen/google/rpc/error_details_pb.ts";
 import { Health } from "../gen/grpc/health/v1/health_pb.ts";
 import type { Config } from "./config/config.ts";
 import { listen } from "./listener/listener.ts";
 import { createRpcHandler } from "./listener/rpc-handler.ts";
-import { createDeliveryIds } from "./model/delivery-id.ts";
 import { formatListenAddress, type ListenAddress, type TcpAddress } from "./model/listen-address.ts";
-import type { Log } from "./model/log.ts";
+import type { Log, LogFields } from "./model/log.ts";
 import { serveProbes } from "./ops/probe-server.ts";
-import { createDirectOutbox } from "./outbox/direct-outbox.ts";
+import { createDeliveryDesk } from "./outbox/delivery-desk.ts";
+import type { Clock } from "./outbox/lane-dispatcher.ts";
+import { startMaintenance } from "./outbox/maintenance.ts";
+import { createOutbox } from "./outbox/outbox.ts";
+import { startWaitingBeats } from "./outbox/waiting-beats.ts";
+import { openWorkerStore } from "./outbox/worker-store.ts";
 import { createAdmission } from "./rpc/admission.ts";
 import { createCallbackRoute } from "./rpc/callback.ts";
 import { describeError } from "./rpc/errors.ts";
@@ -28,6 +32,11 @@ const maxConnections = 10_000;
 const maxStreamsPerConnection = 1000;
 const firstByteTimeoutMs = 10_000;
 const pingIntervalMs = 15_000;
+// How many attempts may be under way per origin: as many as there are connections.
+const concurrencyPerOrigin = 64;
+// How long a call may wait for a delivery before it is told that it is stored.
+const maxDeliveryWaitMs = 30_000;
+const outcomeReserve = 0.1;
 
 export interface GatewayDeps {
   config: Config;
@@ -35,6 +44,8 @@ export interface GatewayDeps {
   log: Log;
   /** The wall clock. Default: the machine's. */
   now?: () => number;
+  /** Is told once that nothing can be stored safely any more: the gateway must be stopped. Default: nobody. */
+  onFatal?: (error: Error) => void;
 }
 
 /** A gateway that serves. */
@@ -54,14 +65,37 @@ export interface Gateway {
 export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
   const { config, log, now = Date.now } = deps;
   const stopping = new AbortController();
-  const upstreams = createUpstreams(config, now);
-  const outbox = createDirectOutbox({
-    upstreams: upstreams.byName,
-    now,
-    createDeliveryId: createDeliveryIds(now, randomBytes),
-  });
   const { limits, heartbeatIntervalMs, leaseDurationMs } = config;
+  const clock: Clock = { now, setTimer };
+  const onUnexpectedError = (error: unknown) => log.error("the outbox failed unexpectedly", error);
+  const onAlarm = (message: string, fields: LogFields) => log.error(message, undefined, fields);
+
+  const { directory, maxRows, maxBytes, retentionMs } = config.outbox;
+  const store = await openWorkerStore({
+    directory,
+    quota: { maxRows, maxBytes, outcomeReserve },
+    onFatal(error) {
+      log.error("the store has failed", error);
+      deps.onFatal?.(error);
+    },
+  });
+  if (store.damage !== undefined) {
+    onAlarm(store.damage, { directory });
+  }
+  const upstreams = createUpstreams(config, now);
   const { orchestra, orchestrator, aidbox } = upstreams;
+  const desk = createDeliveryDesk(store, () => outbox, clock);
+  const outbox = createOutbox({
+    store,
+    upstreams: upstreams.byName,
+    clock,
+    random: Math.random,
+    concurrency: concurrencyPerOrigin,
+    maxWaitMs: maxDeliveryWaitMs,
+    onChange: desk.tell,
+    onAlarm,
+    onUnexpectedError,
+  });
 
   const services = [
     createTaskStatusRoute({
@@ -87,13 +121,18 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
     createGatewayRoute({
       version: deps.version,
       upstreams: upstreams.infos,
-      durable: false,
-      requestIdRetentionMs: 0,
+      durable: true,
+      requestIdRetentionMs: retentionMs,
       limits,
       heartbeatIntervalMs,
       leaseDurationMs,
       now,
       isDraining: () => stopping.signal.aborted,
+      deliveries: {
+        desk,
+        upstreams: upstreams.infos.map(({ name }) => name),
+        stopping: stopping.signal,
+      },
     }),
   ];
   const descriptions = services.map(({ service }) => service);
@@ -138,8 +177,31 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
     pingIntervalMs,
   }).catch(async (error) => {
     await probes?.close();
+    await upstreams.close();
+    await store.close();
     throw error;
   });
+  await outbox.start();
+  const startMs = now() - performance.now();
+  const stopMaintenance = startMaintenance({
+    store,
+    clock,
+    steadyNow: () => startMs + performance.now(),
+    retentionMs,
+    verify: store.wasUnclean,
+    onAlarm,
+    onUnexpectedError,
+  });
+  const stopBeats =
+    aidbox &&
+    startWaitingBeats({
+      store,
+      clock,
+      upstream: "aidbox",
+      intervalMs: heartbeatIntervalMs,
+      beat: ({ taskId, attempt }) => aidbox.heartbeat({ id: taskId, execId: attempt, message: "" }),
+      onUnexpectedError,
+    });
   serving.set(true);
   if (upstreams.infos.every(({ configured }) => !configured)) {
     log.warn("no upstream is configured: every report will be refused");
@@ -155,10 +217,20 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
     async stop() {
       serving.set(false);
       stopping.abort();
+      const endMs = performance.now() + config.drainTimeoutMs;
       await listener.close(config.drainTimeoutMs);
+      await outbox.stop(Math.max(0, endMs - performance.now()));
+      stopBeats?.();
+      stopMaintenance();
       await upstreams.close();
+      await store.close();
       await probes?.close();
       log.info("stopped");
     },
   };
+}
+
+function setTimer(run: () => void, delayMs: number): () => void {
+  const timer = setTimeout(run, delayMs);
+  return () => clearTimeout(timer);
 }

@@ -1,4 +1,6 @@
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { runCommand } from "./cli/run-command.ts";
 
 /** The entry: the one place that knows the process it runs in. */
@@ -11,6 +13,10 @@ process.exitCode = await runCommand({
   onSignal(listener) {
     process.on("SIGTERM", listener);
     process.on("SIGINT", listener);
+  },
+  makeTemporaryDirectory() {
+    const path = mkdtempSync(join(tmpdir(), "taskgate-"));
+    return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
   },
   exit: (code) => process.exit(code),
 });

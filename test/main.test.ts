@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { version } from "../src/version.ts";
+import { useDirectory } from "./support/use-gateway.ts";
 
 const bin = new URL("../bin/taskgate.js", import.meta.url).pathname;
 
@@ -15,7 +16,11 @@ interface Process {
 
 /** Runs taskgate as its own process, with nothing but these variables, for the running test. */
 function run(args: readonly string[], env: Record<string, string> = {}): Process {
-  const child = spawn(process.execPath, [bin, ...args], { env, stdio: ["ignore", "pipe", "pipe"] });
+  const variables = { TASKGATE_DATA_DIR: useDirectory(), ...env };
+  const child = spawn(process.execPath, [bin, ...args], {
+    env: variables,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   let stdout = "";
   let stderr = "";
   child.stdout?.on("data", (chunk) => {

@@ -11,6 +11,8 @@ export interface CliContext {
   printError: (text: string) => void;
   /** Calls the listener whenever the process is asked to stop. */
   onSignal: (listener: () => void) => void;
+  /** Makes a directory that is nobody else's. */
+  makeTemporaryDirectory: () => { path: string; remove: () => void };
   /** Ends the process at once. */
   exit: (code: number) => void;
 }
@@ -22,4 +24,6 @@ export const exitCodes = {
   startFailed: 1,
   /** There is no such command. */
   usage: 2,
+  /** The gateway could not go on: its disk failed, or its store is damaged. */
+  failed: 3,
 } as const;

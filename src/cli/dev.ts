@@ -24,8 +24,9 @@ export async function runDev(context: CliContext): Promise<number> {
     context.printError(`taskgate: the sandbox could not start: ${messageOf(error)}\n`);
     return exitCodes.startFailed;
   }
+  const dataDir = context.makeTemporaryDirectory();
   try {
-    const config = readConfig(context, sandboxSettings(sandbox));
+    const config = readConfig(context, { ...sandboxSettings(sandbox), dataDir: dataDir.path });
     if (config === undefined) {
       return exitCodes.startFailed;
     }
@@ -48,6 +49,7 @@ export async function runDev(context: CliContext): Promise<number> {
     return exitCodes.startFailed;
   } finally {
     await sandbox.close();
+    dataDir.remove();
   }
 }
 

@@ -13,13 +13,14 @@ export async function runServe(context: CliContext): Promise<number> {
   }
   const log = createPinoLog(config.logLevel);
   let gateway: Gateway;
+  const fatal = Promise.withResolvers<number>();
   try {
-    gateway = await startGateway({ config, version, log });
+    gateway = await startGateway({ config, version, log, onFatal: () => fatal.resolve(exitCodes.failed) });
   } catch (error) {
     log.error("the gateway could not start", error);
     return exitCodes.startFailed;
   }
-  await untilSignal(context);
+  const code = await Promise.race([fatal.promise, untilSignal(context).then(() => exitCodes.ok)]);
   await gateway.stop();
-  return exitCodes.ok;
+  return code;
 }

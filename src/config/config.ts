@@ -36,6 +36,15 @@ export interface Config {
         notifications: { heartbeat: string; progress: string };
       }
     | undefined;
+  outbox: {
+    /** Where reports are stored. */
+    directory: string;
+    /** How much may wait per upstream. */
+    maxRows: number;
+    maxBytes: number;
+    /** How long what has ended is remembered. */
+    retentionMs: number;
+  };
   authToken: string | undefined;
   adminToken: string | undefined;
   allowedOrigins: readonly string[];

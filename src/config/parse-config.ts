@@ -52,6 +52,7 @@ export function parseConfig(sources: ConfigSources): ConfigResult {
     orchestra: parseOrchestra(read, problems),
     orchestrator: parseOrchestrator(read, problems),
     aidbox: parseAidbox(read, problems),
+    outbox: parseOutbox(read, problems),
     authToken,
     adminToken,
     allowedOrigins: parseOrigins(read, problems),
@@ -128,6 +129,9 @@ function createReader(sources: ConfigSources, problems: string[]) {
       ),
     durationMs: (name: SettingName): number =>
       parsed(name, parseDurationMs, "a duration such as 30s, 500ms or 2m") ?? 0,
+    count: (name: SettingName): number =>
+      parsed(name, (text) => (/^[1-9]\d{0,14}$/.test(text) ? Number(text) : undefined), "a number from 1") ??
+      0,
     boolean: (name: SettingName): boolean =>
       parsed(name, (text) => booleans.get(text.toLowerCase()), "true or false") ?? false,
     url: (name: SettingName): URL | undefined =>
@@ -237,6 +241,18 @@ function parseAidbox(read: Reader, problems: string[]): Config["aidbox"] {
       heartbeat: read.text("aidboxHeartbeatNotification") ?? "",
       progress: read.text("aidboxProgressNotification") ?? "",
     },
+  };
+}
+
+function parseOutbox(read: Reader, problems: string[]): Config["outbox"] {
+  if (read.text("databaseUrl") !== undefined) {
+    problems.push(`${envOf("databaseUrl")} is not supported yet: use ${envOf("dataDir")}`);
+  }
+  return {
+    directory: read.text("dataDir") ?? "",
+    maxRows: read.count("outboxMaxRows"),
+    maxBytes: read.count("outboxMaxBytes"),
+    retentionMs: read.durationMs("outboxRetention"),
   };
 }
 

@@ -71,6 +71,14 @@ export const settings = {
     doc: "how awf.task/notify names a progress",
     default: "awf.task/progress",
   },
+  dataDir: { doc: "directory of the outbox; one gateway at a time", default: ".taskgate" },
+  databaseUrl: { doc: "PostgreSQL for several gateways; not yet, and refused", isSecret: true },
+  outboxMaxRows: { doc: "how many reports may wait per upstream", default: "1000000" },
+  outboxMaxBytes: { doc: "how many bytes of them", default: "4294967296" },
+  outboxRetention: {
+    doc: "how long reports that have ended, request ids and outcomes are remembered",
+    default: "24h",
+  },
   authToken: { doc: "bearer token of workers and clients", isSecret: true },
   adminToken: { doc: "bearer token of operators, who may do everything", isSecret: true },
   allowedOrigins: {

@@ -7,6 +7,8 @@ import type { Failure } from "../../gen/taskgate/v1/receipt_pb.ts";
  * - `accepted`: the upstream took it. `answer` is what it said, as JSON text,
  *   where the upstream says anything.
  * - `rejected`: the upstream answered that it never will.
+ * - `unconfirmed`: nothing that the upstream says settles whether it took an
+ *   earlier attempt, and another one is pointless.
  * - `unauthorized`: the upstream refuses the gateway's credentials.
  * - `tooEarly`: the upstream cannot take it yet, and surely did not.
  * - `unavailable`: surely not taken; the upstream or the way to it is in trouble.
@@ -16,6 +18,8 @@ export type AttemptResult = { readonly kind: "accepted"; readonly answer: string
 
 /** An attempt that was not accepted. */
 export interface AttemptFailure {
-  readonly kind: "rejected" | "unauthorized" | "tooEarly" | "unavailable" | "inDoubt";
+  readonly kind: "rejected" | "unconfirmed" | "unauthorized" | "tooEarly" | "unavailable" | "inDoubt";
   readonly failure: Failure;
+  /** The upstream refused this outcome and still waits for another one. Default: it does not. */
+  readonly isTaskOpen?: boolean;
 }

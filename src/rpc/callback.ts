@@ -32,9 +32,14 @@ export interface CallbackDeps {
   complete: (target: CallbackTarget, body: string, options: SubmitOptions) => Promise<Submission>;
   /**
    * Sends a progress, a JSON object or string as text, when no other request of the
-   * callback is under way. Rejects when the signal aborts before.
+   * callback is under way. `finished`: its result is stored, and nothing was sent.
+   * Rejects when the signal aborts before.
    */
-  progress: (target: CallbackTarget, body: string, signal: AbortSignal) => Promise<AttemptResult>;
+  progress: (
+    target: CallbackTarget,
+    body: string,
+    signal: AbortSignal,
+  ) => Promise<{ kind: "done"; result: AttemptResult } | { kind: "finished" }>;
   limits: Limits;
 }
 
@@ -103,7 +108,11 @@ function createCallbackService(deps: CallbackDeps): ServiceImpl<typeof CallbackS
       const body = progressText(request.progress, checker);
       const target = checkTarget(request.target, bases, checker);
       assertSize("progress", body, limits.maxPayloadBytes);
-      const result = await deps.progress(target, body, context.signal);
+      const sent = await deps.progress(target, body, context.signal);
+      if (sent.kind === "finished") {
+        return { directive: Directive.CANCEL, cause: ErrorReason.TASK_FINISHED };
+      }
+      const { result } = sent;
       if (result.kind === "accepted") {
         return { directive: Directive.CONTINUE };
       }

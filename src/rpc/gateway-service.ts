@@ -5,6 +5,7 @@ import { GatewayService, Role, type UpstreamInfoSchema } from "../../gen/taskgat
 import type { Limits } from "../model/limits.ts";
 import { createRoute, type Route } from "../model/route.ts";
 import { callerKey } from "./caller.ts";
+import { createDeliveryRpcs, type DeliveryRpcDeps } from "./delivery-rpcs.ts";
 import { notImplemented } from "./errors.ts";
 
 export interface GatewayServiceDeps {
@@ -21,6 +22,7 @@ export interface GatewayServiceDeps {
   /** The wall clock. */
   now: () => number;
   isDraining: () => boolean;
+  deliveries: DeliveryRpcDeps;
 }
 
 /** Creates the service that is about the gateway itself. */
@@ -55,22 +57,7 @@ function createGatewayService(deps: GatewayServiceDeps): ServiceImpl<typeof Gate
       draining: deps.isDraining(),
       roles: [...context.values.get(callerKey).roles],
     }),
-    getDelivery() {
-      throw notImplemented("GetDelivery");
-    },
-    listDeliveries() {
-      throw notImplemented("ListDeliveries");
-    },
-    // biome-ignore lint/correctness/useYield: it ends before its first frame.
-    async *watchDeliveries() {
-      throw notImplemented("WatchDeliveries");
-    },
-    retryDelivery() {
-      throw notImplemented("RetryDelivery");
-    },
-    discardDelivery() {
-      throw notImplemented("DiscardDelivery");
-    },
+    ...createDeliveryRpcs(deps.deliveries),
     listSessions() {
       throw notImplemented("ListSessions");
     },

@@ -1,3 +1,4 @@
+import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import type {
   Activity,
   CreateTaskRequest,
@@ -13,10 +14,12 @@ import type {
   TaskLogEntry,
   Workflow,
 } from "../../gen/taskgate/v1/executor_pb.ts";
-import type { AttemptResult } from "../model/attempt-result.ts";
+import type { Failure } from "../../gen/taskgate/v1/receipt_pb.ts";
+import type { AttemptFailure, AttemptResult } from "../model/attempt-result.ts";
 import type { Attempt, AttemptLease, CallResult, TaskOutcome } from "../model/call-result.ts";
 import type { UpstreamCapabilities } from "../model/capabilities.ts";
 import type { NewDelivery, SentDelivery } from "../model/delivery.ts";
+import { createFailure, failureWithReason } from "../model/failure.ts";
 import { createAidboxCall, type Pick, resource, resources } from "./aidbox-call.ts";
 import {
   attemptParams,
@@ -73,7 +76,12 @@ export function prepareTaskOutcome(outcome: TaskOutcome): NewDelivery {
     outcome.verb === "success" ? successParams(outcome, outcome.json) : failParams(outcome, outcome.json);
   return {
     upstream: "aidbox",
+    lane: "aidbox",
     key: `${outcome.id}/${outcome.execId}`,
+    taskId: outcome.id,
+    attempt: outcome.execId,
+    kind: "outcome",
+    outcomeTag: outcome.verb,
     target: method,
     body: aidboxBody(method, params),
   };
@@ -92,6 +100,60 @@ export function createAidbox(options: AidboxOptions) {
   ): Promise<CallResult<AttemptLease>> {
     const result = await call.read("awf.task/notify", params, leaseOf, signal);
     return call.explained(result, attempt, signal);
+  }
+
+  function stateOf(id: string, signal?: AbortSignal): Promise<CallResult<AttemptState>> {
+    return call.readKnown("awf.task/status", idParams(id), attemptState, signal);
+  }
+
+  // Whether an earlier attempt was taken, as the task itself tells; undefined: it was not.
+  async function settleDoubt(
+    { id, execId }: Attempt,
+    method: string,
+    signal?: AbortSignal,
+  ): Promise<AttemptResult | undefined> {
+    const found = await stateOf(id, signal);
+    if (found.kind === "failed") {
+      const { failure } = found;
+      const kind = failure.reason === ErrorReason.UPSTREAM_AUTH ? "unauthorized" : "unavailable";
+      return failure.reason === ErrorReason.TASK_UNKNOWN ? unsettled(failure) : { kind, failure };
+    }
+    const state = found.value;
+    if (state.execId !== execId || (state.status === "done" && state.outcome !== outcomeOf[method])) {
+      const failure = createFailure(
+        ErrorReason.LEASE_SUPERSEDED,
+        "aidbox holds another attempt or another outcome of the task",
+        { metadata: { upstream: "aidbox" } },
+      );
+      return { kind: "rejected", failure };
+    }
+    if (state.status === "done") {
+      return { kind: "accepted", answer: state.resourceJson };
+    }
+    return state.status === "in-progress"
+      ? undefined
+      : unsettled(
+          createFailure(
+            ErrorReason.UPSTREAM_UNCERTAIN,
+            `the task is ${state.status}, which does not tell whether aidbox took the outcome`,
+            { metadata: { upstream: "aidbox" } },
+          ),
+        );
+  }
+
+  async function explainRefusal(
+    result: AttemptFailure,
+    attempt: Attempt,
+    signal?: AbortSignal,
+  ): Promise<AttemptFailure> {
+    const explained = await call.explained({ kind: "failed", failure: result.failure }, attempt, signal);
+    if (explained.kind === "ok" || explained.failure.reason !== ErrorReason.UPSTREAM_REJECTED) {
+      return explained.kind === "ok" ? result : { kind: "rejected", failure: explained.failure };
+    }
+    const found = await stateOf(attempt.id, signal);
+    const isTaskOpen =
+      found.kind === "ok" && found.value.status === "in-progress" && found.value.execId === attempt.execId;
+    return { ...result, isTaskOpen };
   }
 
   return {
@@ -133,11 +195,17 @@ export function createAidbox(options: AidboxOptions) {
     ) => notify(attempt, progressParams(attempt, notifications.progress, progress), signal),
 
     /** Sends an outcome that `prepareTaskOutcome` made. */
-    async send({ body }: SentDelivery, signal?: AbortSignal): Promise<AttemptResult> {
+    async send(delivery: SentDelivery, signal?: AbortSignal): Promise<AttemptResult> {
+      const { taskId: id, attempt: execId, target, body } = delivery;
+      const settled = delivery.isInDoubt ? await settleDoubt({ id, execId }, target, signal) : undefined;
+      if (settled !== undefined) {
+        return settled;
+      }
       const result = await rpc.send(body, timeoutMs, signal);
-      return result.kind === "accepted"
-        ? { kind: "accepted", answer: resource(result.result) ?? "" }
-        : result;
+      if (result.kind === "accepted") {
+        return { kind: "accepted", answer: resource(result.result) ?? "" };
+      }
+      return result.kind === "rejected" ? explainRefusal(result, { id, execId }, signal) : result;
     },
 
     /** Reads the task that Aidbox answered an outcome with. */
@@ -183,6 +251,33 @@ export function createAidbox(options: AidboxOptions) {
         (result) => resources(result)?.map(workflowFromResource),
         signal,
       ),
+  };
+}
+
+/** How an attempt stands, in Aidbox's words. */
+interface AttemptState {
+  execId: unknown;
+  status: string;
+  outcome: unknown;
+  resourceJson: string;
+}
+
+const attemptState: Pick<AttemptState> = (result) =>
+  mapped(resource(result), (resourceJson) => {
+    const { execId, status, outcome } = JSON.parse(resourceJson) as Record<string, unknown>;
+    return { execId, status: String(status), outcome, resourceJson };
+  });
+
+// FACT: what a task's outcome is after each of the two calls.
+const outcomeOf: Readonly<Record<string, string>> = {
+  "awf.task/success": "succeeded",
+  "awf.task/fail": "failed",
+};
+
+function unsettled(failure: Failure): AttemptFailure {
+  return {
+    kind: "unconfirmed",
+    failure: failureWithReason(failure, ErrorReason.UPSTREAM_UNCERTAIN),
   };
 }
 

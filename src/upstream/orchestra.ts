@@ -1,7 +1,7 @@
 import type { AttemptResult } from "../model/attempt-result.ts";
 import type { UpstreamCapabilities } from "../model/capabilities.ts";
 import type { DeliveryUpstream, NewDelivery } from "../model/delivery.ts";
-import { type RunReport, runKeyText } from "../model/run-report.ts";
+import { isRunOutcome, type RunReport, runKeyText } from "../model/run-report.ts";
 import type { HttpClient } from "./http-client.ts";
 import { excerpt, failedAnswer, failedExchange, type HttpAnswer, meaningOfStatus } from "./http-failure.ts";
 
@@ -27,34 +27,36 @@ export interface OrchestraOptions {
 
 /**
  * Says how a report leaves for Orchestra. All reports of one attempt of a run have
- * one key. A message without a status goes with the last one reported, or RUNNING,
- * because newer versions of Orchestra's SDK no longer send a message alone.
+ * one key. A message without a status goes with the last one reported, because newer
+ * versions of Orchestra's SDK no longer send a message alone: that is RUNNING, since
+ * every other status ends the run.
  */
 export function prepareRunReport(report: RunReport): NewDelivery {
-  const task = {
+  const { taskRunId, attempt } = report.run;
+  const status = report.kind === "status" ? (report.status ?? "RUNNING") : undefined;
+  const isOutcome = status !== undefined && isRunOutcome(status);
+  return {
     upstream: "orchestra",
+    lane: "orchestra",
     key: runKeyText(report.run),
+    taskId: taskRunId,
+    attempt: String(attempt),
+    kind: isOutcome ? "outcome" : report.kind,
+    outcomeTag: isOutcome ? status : "",
     target: "",
     body: orchestraEvent(report),
   };
-  if (report.kind !== "status") {
-    return task;
-  }
-  return report.status === undefined
-    ? { ...task, statusDefault: "RUNNING" }
-    : { ...task, status: report.status };
 }
 
 /**
  * Writes a report as the event that Orchestra's webhook takes (FACT: Orchestra's
- * own SDK, generation 0.1 to 0.2: no `timestamp`, an empty `metadata`), but for the
- * status, which `withStatus` adds.
+ * own SDK, generation 0.1 to 0.2: no `timestamp`, an empty `metadata`).
  */
 export function orchestraEvent(report: RunReport): string {
   const run = report.run.taskRunId;
   switch (report.kind) {
     case "status":
-      return `${statusEventHead}${run}"${report.message === undefined ? "" : `,"message":${JSON.stringify(report.message)}`}}`;
+      return `{"event_type":"UPDATE_STATUS","metadata":{},"task_run_id":"${run}","status":"${report.status ?? "RUNNING"}"${report.message === undefined ? "" : `,"message":${JSON.stringify(report.message)}`}}`;
     case "output":
       return `{"event_type":"SET_OUTPUT","metadata":{},"task_run_id":"${run}","output_name":${JSON.stringify(report.name)},"output_value":${report.valueJson}}`;
     case "log":
@@ -64,26 +66,15 @@ export function orchestraEvent(report: RunReport): string {
   }
 }
 
-const statusEventHead = '{"event_type":"UPDATE_STATUS","metadata":{},"task_run_id":"';
-const canonicalUuidLength = 36;
-const statusAt = statusEventHead.length + canonicalUuidLength + 1;
-
-/** Adds the status to an event that was written without one. */
-export function withStatus(event: string, status: string | undefined): string {
-  return status === undefined
-    ? event
-    : `${event.slice(0, statusAt)},"status":"${status}"${event.slice(statusAt)}`;
-}
-
 /** Creates the way to Orchestra's webhook. */
 export function createOrchestra(options: OrchestraOptions): DeliveryUpstream {
   return {
-    async send({ body, status }, signal) {
+    async send({ body }, signal) {
       const apiKey = options.apiKey();
       const exchange = await options.http.post({
         path: options.webhookPath,
         headers: { authorization: `Bearer ${apiKey}`, "content-type": "application/json" },
-        body: withStatus(body, status),
+        body,
         timeoutMs: options.timeoutMs,
         signal,
       });

@@ -1,9 +1,10 @@
+import { hash } from "node:crypto";
 import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import type { AttemptFailure, AttemptResult } from "../model/attempt-result.ts";
 import { type CallbackTarget, callbackKey, parseCallbackUrl } from "../model/callback-target.ts";
 import type { UpstreamCapabilities } from "../model/capabilities.ts";
 import type { DeliveryUpstream, NewDelivery } from "../model/delivery.ts";
-import { createFailure } from "../model/failure.ts";
+import { createFailure, failureWithReason } from "../model/failure.ts";
 import type { HttpClient } from "./http-client.ts";
 import {
   contentTypeWords,
@@ -61,7 +62,16 @@ export function callbackTask(target: CallbackTarget): Pick<NewDelivery, "upstrea
 
 /** Says how a result, a JSON object as text, leaves for the Orchestrator. */
 export function prepareCallback(target: CallbackTarget, body: string): NewDelivery {
-  return { ...callbackTask(target), target: target.base + target.route, body };
+  return {
+    ...callbackTask(target),
+    lane: `orchestrator ${target.base}`,
+    taskId: target.processId,
+    attempt: "",
+    kind: "outcome",
+    outcomeTag: hash("sha256", body, "base64"),
+    target: target.base + target.route,
+    body,
+  };
 }
 
 /** Creates the way to the configured Orchestrators. */
@@ -99,10 +109,29 @@ export function createOrchestrator(options: OrchestratorOptions): Orchestrator {
   return {
     async send(delivery, signal) {
       const parsed = parseCallbackUrl(delivery.target, baseUrls);
-      return "target" in parsed ? post(parsed.target, "", delivery.body, signal) : notConfigured();
+      if (!("target" in parsed)) {
+        return notConfigured();
+      }
+      const result = await post(parsed.target, "", delivery.body, signal);
+      return result.kind === "accepted" ? result : judgeFailure(result, delivery.isInDoubt);
     },
     progress: (target, body, signal) => post(target, "/progress", body, signal),
   };
+}
+
+// These refuse the payload, and the process still waits (MEASURED).
+const openStatuses = ["400", "413", "422"];
+
+function judgeFailure(result: AttemptFailure, isInDoubt: boolean): AttemptFailure {
+  const { http_status: status = "", upstream_message: said } = result.failure.metadata;
+  // What a process answers that has taken the attempt before.
+  if (isInDoubt && (status === "409" || (status === "404" && said === "Invalid token"))) {
+    const failure = failureWithReason(result.failure, ErrorReason.UPSTREAM_UNCERTAIN);
+    return { kind: "unconfirmed", failure };
+  }
+  return result.kind === "rejected" && openStatuses.includes(status)
+    ? { ...result, isTaskOpen: true }
+    : result;
 }
 
 // The configuration has changed since the delivery was accepted.

@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { onTestFinished } from "vitest";
 import type { Config } from "../../src/config/config.ts";
 import { type ConfigSources, parseConfig } from "../../src/config/parse-config.ts";
@@ -36,6 +39,7 @@ export async function useGateway(
       TASKGATE_LISTEN: "127.0.0.1:0",
       TASKGATE_OPS_LISTEN: "127.0.0.1:0",
       TASKGATE_DRAIN_TIMEOUT: "2s",
+      TASKGATE_DATA_DIR: useDirectory(),
       ...env,
     },
     fixed,
@@ -58,6 +62,13 @@ export async function useGateway(
     config,
     log,
   };
+}
+
+/** A directory for the running test. */
+export function useDirectory(): string {
+  const directory = mkdtempSync(join(tmpdir(), "taskgate-test-"));
+  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  return directory;
 }
 
 /** Parses a configuration that must be right. */

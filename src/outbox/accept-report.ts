@@ -1,0 +1,173 @@
+import type { DatabaseSync } from "node:sqlite";
+import { toBinary } from "@bufbuild/protobuf";
+import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
+import { DeliveryState, FailureSchema } from "../../gen/taskgate/v1/receipt_pb.ts";
+import { createFailure } from "../model/failure.ts";
+import type { Lanes } from "./lanes.ts";
+import type { Rows, TaskRow } from "./sqlite-rows.ts";
+import type { AcceptOp, AcceptResult, DeliveryRow, Refusal } from "./store.ts";
+
+/**
+ * Prepares the taking of reports. The rules, in the order in which they are asked:
+ *
+ * 1. A request id that came before is answered with what it made then, or refused
+ *    when its content is another.
+ * 2. A task belongs to the caller who first named it; for others it does not exist.
+ * 3. An outcome that equals the one that counts is answered with that one. Another
+ *    one is a conflict, unless the one that counts was said in a lost worker's name
+ *    and not yet sent: then it gives way.
+ * 4. Behind an outcome only logs are taken.
+ * 5. There must be room.
+ */
+export function createAccept(db: DatabaseSync, rows: Rows, lanes: Lanes) {
+  const requestById = db.prepare(
+    "SELECT content_hash, seq, receipt FROM request WHERE caller = ? AND operation = ? AND request_id = ?",
+  );
+  const insertRequest = db.prepare(
+    "INSERT INTO request (caller, operation, request_id, content_hash, seq) VALUES (?, ?, ?, ?, ?)",
+  );
+  const queueBehind = db.prepare("UPDATE task SET pending = pending + 1 WHERE id = ?");
+  const queueFirst = db.prepare(
+    `UPDATE task SET pending = 1, head_seq = ?2, head_due_ms = ?3, in_flight = ?4, touched_ms = ?5 WHERE id = ?1`,
+  );
+  const setOutcome = db.prepare(
+    `UPDATE task SET outcome_tag = ?2, outcome_seq = ?3, outcome_create_ms = ?4, outcome_receipt = NULL, urgent = 1
+     WHERE id = ?1`,
+  );
+
+  function known(seq: number, receipt: string | null): AcceptResult {
+    const row = rows.find(seq)?.row ?? readReceipt(receipt);
+    if (row === undefined) {
+      throw new Error(`delivery ${seq} and its receipt are gone`);
+    }
+    return { kind: "known", row };
+  }
+
+  function requestBefore({ caller, operation, requestId, contentHash }: AcceptOp): AcceptResult | undefined {
+    const before = requestId === "" ? undefined : requestById.get(caller, operation, requestId);
+    if (before === undefined) {
+      return undefined;
+    }
+    return before.content_hash === contentHash
+      ? known(Number(before.seq), before.receipt as string | null)
+      : refuse({ reason: "requestIdReused" });
+  }
+
+  // Undefined: nothing stands against the outcome, or nothing any more.
+  function outcomeBefore(task: TaskRow, op: AcceptOp): AcceptResult | undefined {
+    if (task.outcome_tag === null || task.outcome_seq === null) {
+      return undefined;
+    }
+    const before = rows.find(task.outcome_seq);
+    const receipt = before?.row ?? readReceipt(task.outcome_receipt);
+    const isGateways = receipt?.isByGateway === true && !op.isByGateway;
+    if (before !== undefined && isGateways && before.row.attempts === 0 && before.row.state === stored) {
+      rows.end(before, DeliveryState.SUPERSEDED, op.nowMs);
+      lanes.count(before.lane, -1, -before.row.payloadBytes);
+      if (before.isHead) {
+        rows.setHead(task.id, null, null, op.nowMs);
+      }
+      return undefined;
+    }
+    if (task.outcome_tag === op.delivery.outcomeTag && receipt !== undefined) {
+      return { kind: "known", row: receipt };
+    }
+    if (isGateways) {
+      // Kept where an operator sees it, and never sent.
+      rows.addDelivery(op, task.id, DeliveryState.REJECTED, 0, conflictFailure);
+    }
+    return refuse({
+      reason: "conflictingOutcome",
+      isByGateway: isGateways,
+      deliveryId: receipt?.id ?? "",
+    });
+  }
+
+  return function accept(op: AcceptOp): AcceptResult {
+    const before = requestBefore(op);
+    if (before !== undefined) {
+      return before;
+    }
+    const { delivery, nowMs } = op;
+    const { upstream, kind } = delivery;
+    const isOutcome = kind === "outcome";
+    let task = rows.findTask(upstream, delivery.key);
+    if (task !== undefined) {
+      if (task.caller !== op.caller && !op.isByGateway) {
+        return refuse({ reason: "taskUnknown" });
+      }
+      const standing = isOutcome ? outcomeBefore(task, op) : undefined;
+      if (standing !== undefined) {
+        return standing;
+      }
+      if (!isOutcome && task.outcome_tag !== null && kind !== "log") {
+        return refuse({ reason: "taskFinished" });
+      }
+      if (isOutcome && task.outcome_tag !== null) {
+        task = rows.findTask(upstream, delivery.key) ?? task;
+      }
+    }
+    const bytes = Buffer.byteLength(delivery.body);
+    const limit = lanes.limitExceededBy(upstream, bytes, isOutcome);
+    if (limit !== undefined) {
+      return refuse({ reason: "full", limit });
+    }
+
+    const lane = task?.lane ?? lanes.findOrAdd(upstream, delivery.lane);
+    const id = task?.id ?? rows.addTask(op, lane);
+    const isFirst = (task?.pending ?? 0) === 0;
+    const leaves = isFirst && op.mayLeave;
+    const row = rows.addDelivery(op, id, stored, leaves ? 1 : 0, null);
+    lanes.count(lane, 1, bytes);
+    if (isFirst) {
+      queueFirst.run(id, row.seq, leaves ? null : nowMs, leaves ? 1 : 0, nowMs);
+      row.nextAttemptMs = leaves ? null : nowMs;
+    } else {
+      queueBehind.run(id);
+    }
+    if (isOutcome) {
+      setOutcome.run(id, delivery.outcomeTag, row.seq, nowMs);
+    }
+    if (op.requestId !== "") {
+      insertRequest.run(op.caller, op.operation, op.requestId, op.contentHash, row.seq);
+    }
+    const { target, body } = delivery;
+    const outcomeCreateMs = isOutcome ? nowMs : null;
+    return {
+      kind: "stored",
+      row,
+      isFirst,
+      claimed: leaves
+        ? { row, target, body, outcomeCreateMs, ownFailures: 0, ownFailureMs: null }
+        : undefined,
+    };
+  };
+}
+
+const stored = DeliveryState.STORED;
+
+const conflictFailure = toBinary(
+  FailureSchema,
+  createFailure(
+    ErrorReason.CONFLICTING_OUTCOME,
+    "the gateway had already reported the worker as lost; this outcome was not sent",
+    { metadata: { outcome_by: "gateway" } },
+  ),
+);
+
+/** Writes a row for the time when it is gone. */
+export function writeReceipt(row: DeliveryRow): string {
+  return JSON.stringify({ ...row, failure: row.failure && Buffer.from(row.failure).toString("base64") });
+}
+
+function readReceipt(text: string | null): DeliveryRow | undefined {
+  if (text === null) {
+    return undefined;
+  }
+  const receipt = JSON.parse(text) as Omit<DeliveryRow, "failure"> & { failure: string | null };
+  return { ...receipt, failure: receipt.failure === null ? null : Buffer.from(receipt.failure, "base64") };
+}
+
+function refuse(refusal: Refusal): AcceptResult {
+  return { kind: "refused", refusal };
+}

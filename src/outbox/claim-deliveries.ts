@@ -1,0 +1,131 @@
+import type { DatabaseSync } from "node:sqlite";
+import { toBinary } from "@bufbuild/protobuf";
+import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
+import { DeliveryState, FailureSchema } from "../../gen/taskgate/v1/receipt_pb.ts";
+import { createFailure } from "../model/failure.ts";
+import type { Lanes } from "./lanes.ts";
+import type { Rows } from "./sqlite-rows.ts";
+import type { ClaimedDelivery, ClaimOp, ClaimResult, DeliveryRow, SettleOp, SettleResult } from "./store.ts";
+
+/** What goes beside a claim. */
+interface Found {
+  claimed: ClaimedDelivery | undefined;
+  superseded: DeliveryRow[];
+  damaged: DeliveryRow[];
+}
+
+/** Prepares the beginning and the end of attempts. */
+export function createAttempts(db: DatabaseSync, rows: Rows, lanes: Lanes) {
+  // Two ranges: what is due, and what seems to be due later than anything can be.
+  const dueTasks = db.prepare(
+    `SELECT id, head_seq FROM task WHERE lane = ?1 AND urgent = ?2 AND head_due_ms <= ?3 AND head_due_ms IS NOT NULL
+     ORDER BY head_due_ms LIMIT ?4`,
+  );
+  const misdatedTasks = db.prepare(
+    `SELECT id, head_seq FROM task WHERE lane = ?1 AND urgent = ?2 AND head_due_ms > ?3 AND head_due_ms IS NOT NULL
+     ORDER BY head_due_ms LIMIT ?4`,
+  );
+  const nextDue = db.prepare(
+    `SELECT min(head_due_ms) AS due FROM task WHERE lane = ? AND urgent = ? AND head_due_ms IS NOT NULL`,
+  );
+  const attemptFailed = db.prepare(
+    `UPDATE delivery SET failure = ?2, in_doubt = max(in_doubt, ?3), own_failures = own_failures + ?4,
+       own_failure_ms = iif(?4 = 1 AND own_failure_ms IS NULL, ?5, own_failure_ms) WHERE seq = ?1`,
+  );
+
+  // Begins the attempt of a task's first delivery, after putting aside what must
+  // not or need not be sent.
+  function claimHead(task: number, firstSeq: number, nowMs: number, supersede: boolean): Found {
+    const found: Found = { claimed: undefined, superseded: [], damaged: [] };
+    for (let seq: number | undefined = firstSeq; seq !== undefined; seq = rows.firstStored(task)) {
+      const delivery = rows.find(seq);
+      if (delivery === undefined) {
+        break;
+      }
+      const { row, isUrgent } = delivery;
+      if (!delivery.isIntact) {
+        const ended = rows.end(delivery, DeliveryState.REJECTED, nowMs, { failure: damagedFailure });
+        found.damaged.push(ended);
+      } else if (supersede && isUrgent && row.kind === "status" && row.attempts === 0) {
+        found.superseded.push(rows.end(delivery, DeliveryState.SUPERSEDED, nowMs));
+      } else {
+        found.claimed = rows.begin(delivery, nowMs);
+        return found;
+      }
+      lanes.count(delivery.lane, -1, -row.payloadBytes);
+    }
+    rows.setHead(task, null, null, nowMs);
+    return found;
+  }
+
+  function claim({ lane: name, limit, nowMs, maxDelayMs, supersede }: ClaimOp): ClaimResult {
+    const result: ClaimResult = { claimed: [], superseded: [], damaged: [], nextDueMs: null };
+    const lane = lanes.find(name);
+    if (lane === undefined) {
+      return result;
+    }
+    for (const urgent of [1, 0]) {
+      const left = limit - result.claimed.length;
+      const due = left > 0 ? dueTasks.all(lane, urgent, nowMs, left) : [];
+      if (due.length < left) {
+        due.push(...misdatedTasks.all(lane, urgent, nowMs + maxDelayMs, left - due.length));
+      }
+      for (const { id, head_seq } of due) {
+        const { claimed, superseded, damaged } = claimHead(Number(id), Number(head_seq), nowMs, supersede);
+        if (claimed !== undefined) {
+          result.claimed.push(claimed);
+        }
+        result.superseded.push(...superseded);
+        result.damaged.push(...damaged);
+      }
+    }
+    const dueTimes = [1, 0].flatMap((urgent) => (nextDue.get(lane, urgent)?.due as number | null) ?? []);
+    result.nextDueMs = dueTimes.length === 0 ? null : Math.min(...dueTimes);
+    return result;
+  }
+
+  function settle(op: SettleOp): SettleResult {
+    const { seq, settlement, nowMs } = op;
+    const none: SettleResult = { row: undefined, next: undefined, hasNext: false, superseded: [] };
+    const delivery = rows.find(seq);
+    if (delivery === undefined || delivery.row.state !== DeliveryState.STORED) {
+      return none;
+    }
+    if (settlement.kind === "again") {
+      const { failure, isInDoubt, isOwnFailure, dueMs } = settlement;
+      attemptFailed.run(seq, failure, isInDoubt ? 1 : 0, isOwnFailure ? 1 : 0, nowMs);
+      rows.setHead(delivery.task, seq, dueMs, nowMs);
+      return { ...none, row: rows.find(seq)?.row };
+    }
+    const row =
+      settlement.kind === "delivered"
+        ? rows.end(delivery, DeliveryState.DELIVERED, nowMs, { answer: settlement.answer })
+        : rows.end(
+            delivery,
+            settlement.kind === "rejected" ? DeliveryState.REJECTED : DeliveryState.UNCONFIRMED,
+            nowMs,
+            { failure: settlement.failure },
+          );
+    if (settlement.kind === "rejected" && settlement.isTaskOpen) {
+      rows.openTask(delivery.task, seq);
+    }
+    lanes.count(delivery.lane, -1, -row.payloadBytes);
+    const nextSeq = rows.firstStored(delivery.task);
+    if (nextSeq === undefined || !op.claimNext) {
+      rows.setHead(delivery.task, nextSeq ?? null, nextSeq === undefined ? null : nowMs, nowMs);
+      return { ...none, row, hasNext: nextSeq !== undefined };
+    }
+    const { claimed, superseded } = claimHead(delivery.task, nextSeq, nowMs, op.supersede);
+    return { row, next: claimed, hasNext: false, superseded };
+  }
+
+  return { claim, settle };
+}
+
+const damagedFailure = toBinary(
+  FailureSchema,
+  createFailure(
+    ErrorReason.INTERNAL,
+    "what is stored is not what was accepted: its checksum does not match, and it is not sent",
+  ),
+);

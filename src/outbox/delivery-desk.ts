@@ -1,0 +1,160 @@
+import { create } from "@bufbuild/protobuf";
+import { type Delivery, DeliverySchema } from "../../gen/taskgate/v1/gateway_pb.ts";
+import type { DeliveryChange, DeliveryDesk, DeliveryFilter, DeliveryMove } from "../model/delivery-desk.ts";
+import { seqOfDeliveryId } from "./delivery-id.ts";
+import type { Clock } from "./lane-dispatcher.ts";
+import type { Outbox } from "./outbox.ts";
+import { receiptOf } from "./receipt.ts";
+import type { DeliveryRow, Store } from "./store.ts";
+
+/** A desk that is told of changes. */
+export interface FedDeliveryDesk extends DeliveryDesk {
+  tell(row: DeliveryRow): void;
+}
+
+type Tell = (row: DeliveryRow) => void;
+
+// A watcher who is so far behind hears that it has missed something.
+const maxBehind = 1000;
+const idleMs = 15_000;
+
+/** Creates the desk of an outbox. */
+export function createDeliveryDesk(
+  store: Store,
+  outbox: () => Pick<Outbox, "waitFor" | "wake">,
+  clock: Clock,
+): FedDeliveryDesk {
+  const watchers = new Set<Tell>();
+
+  async function move(type: "retry" | "discard", id: string): Promise<DeliveryMove> {
+    const seq = seqOfDeliveryId(id, store.salt);
+    const result =
+      seq === undefined ? { kind: "unknown" as const } : await store.run({ type, seq, nowMs: clock.now() });
+    if (result.kind !== "moved") {
+      return result;
+    }
+    outbox().wake(result.lane, result.row.upstream);
+    tell(result.row);
+    return { kind: "moved", delivery: deliveryOf(result.row) };
+  }
+
+  function tell(row: DeliveryRow): void {
+    for (const watcher of watchers) {
+      watcher(row);
+    }
+  }
+
+  return {
+    tell,
+    retry: (id) => move("retry", id),
+    discard: (id) => move("discard", id),
+
+    async get(id, waitMs, signal) {
+      const seq = seqOfDeliveryId(id, store.salt);
+      const row = seq === undefined ? undefined : await store.run({ type: "get", seq });
+      if (row === undefined || row.id !== id) {
+        return undefined;
+      }
+      return deliveryOf(waitMs > 0 ? await outbox().waitFor(row, waitMs, signal) : row);
+    },
+
+    async list(filter, token, limit) {
+      const afterSeq = token === "" ? 0 : seqOfDeliveryId(token, store.salt);
+      if (afterSeq === undefined) {
+        return undefined;
+      }
+      const rows = await store.run({ type: "list", filter, afterSeq, limit: limit + 1 });
+      const page = rows.slice(0, limit);
+      return {
+        deliveries: page.map(deliveryOf),
+        nextToken: rows.length > limit ? (page.at(-1)?.id ?? "") : "",
+      };
+    },
+
+    watch: (filter, signals) => watch(watchers, filter, signals, clock),
+  };
+}
+
+async function* watch(
+  watchers: Set<Tell>,
+  filter: DeliveryFilter,
+  signals: readonly AbortSignal[],
+  clock: Clock,
+): AsyncGenerator<DeliveryChange, void, undefined> {
+  let waiting: DeliveryRow[] = [];
+  let hasGap = false;
+  let wake: () => void = () => undefined;
+  function onChange(row: DeliveryRow): void {
+    if (!matches(row, filter)) {
+      return;
+    }
+    if (waiting.length < maxBehind) {
+      waiting.push(row);
+    } else {
+      hasGap = true;
+    }
+    wake();
+  }
+  // By the signals as well: a generator whose client has vanished may never be resumed.
+  function release(): void {
+    watchers.delete(onChange);
+    wake();
+  }
+
+  watchers.add(onChange);
+  for (const signal of signals) {
+    signal.addEventListener("abort", release, { once: true });
+  }
+  try {
+    while (!signals.some(({ aborted }) => aborted)) {
+      const rows = waiting;
+      waiting = [];
+      for (const row of rows) {
+        yield { kind: "changed", delivery: deliveryOf(row) };
+      }
+      if (hasGap) {
+        hasGap = false;
+        yield { kind: "gap" };
+      } else if (rows.length === 0 && !(await changed(clock, (run) => (wake = run)))) {
+        yield { kind: "idle" };
+      }
+    }
+  } finally {
+    release();
+    for (const signal of signals) {
+      signal.removeEventListener("abort", release);
+    }
+  }
+}
+
+// False: nothing has happened for a while.
+function changed(clock: Clock, onWake: (wake: () => void) => void): Promise<boolean> {
+  return new Promise((resolve) => {
+    const cancel = clock.setTimer(() => resolve(false), idleMs);
+    onWake(() => {
+      cancel();
+      resolve(true);
+    });
+  });
+}
+
+function matches(row: DeliveryRow, { upstream, states, taskId }: DeliveryFilter): boolean {
+  return (
+    (upstream === undefined || row.upstream === upstream) &&
+    (states === undefined || states.includes(row.state)) &&
+    (taskId === undefined || row.taskId === taskId)
+  );
+}
+
+function deliveryOf(row: DeliveryRow): Delivery {
+  return create(DeliverySchema, {
+    receipt: receiptOf(row),
+    upstream: row.upstream,
+    operation: row.operation,
+    taskId: row.taskId,
+    taskAttempt: row.attempt,
+    endsTask: row.kind === "outcome",
+    caller: row.isByGateway ? "gateway" : row.caller,
+    payloadBytes: BigInt(row.payloadBytes),
+  });
+}

@@ -1,0 +1,75 @@
+import { fromBinary } from "@bufbuild/protobuf";
+import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
+import { DeliveryState, FailureSchema } from "../../gen/taskgate/v1/receipt_pb.ts";
+import type { Clock } from "./lane-dispatcher.ts";
+import type { DeliveryRow } from "./store.ts";
+
+/** Those who wait for what becomes of a delivery. */
+export interface DeliveryWaiters {
+  /**
+   * Waits until the delivery has ended, or the upstream refuses our credentials, and
+   * at most `timeoutMs`. Resolves with the last that is known of it.
+   */
+  wait(row: DeliveryRow, timeoutMs: number, signal?: AbortSignal): Promise<DeliveryRow>;
+  /** A delivery has changed. */
+  tell(row: DeliveryRow): void;
+  /** Nobody waits any longer. */
+  releaseAll(): void;
+}
+
+/** Creates the list of those who wait. */
+export function createDeliveryWaiters(clock: Clock): DeliveryWaiters {
+  const waiting = new Map<number, Set<(row?: DeliveryRow) => void>>();
+
+  return {
+    wait(row, timeoutMs, signal) {
+      if (isSettled(row) || timeoutMs <= 0 || signal?.aborted === true) {
+        return Promise.resolve(row);
+      }
+      return new Promise((resolve) => {
+        let last = row;
+        const others = waiting.get(row.seq) ?? new Set();
+        waiting.set(row.seq, others);
+
+        function finish(): void {
+          others.delete(onChange);
+          if (others.size === 0) {
+            waiting.delete(row.seq);
+          }
+          cancelTimer();
+          signal?.removeEventListener("abort", finish);
+          resolve(last);
+        }
+        function onChange(changed?: DeliveryRow): void {
+          last = changed ?? last;
+          if (changed === undefined || isSettled(changed)) {
+            finish();
+          }
+        }
+
+        const cancelTimer = clock.setTimer(finish, timeoutMs);
+        signal?.addEventListener("abort", finish, { once: true });
+        others.add(onChange);
+      });
+    },
+    tell(row) {
+      for (const onChange of waiting.get(row.seq) ?? []) {
+        onChange(row);
+      }
+    },
+    releaseAll() {
+      for (const others of waiting.values()) {
+        for (const onChange of others) {
+          onChange();
+        }
+      }
+    },
+  };
+}
+
+function isSettled({ state, failure }: DeliveryRow): boolean {
+  return (
+    state !== DeliveryState.STORED ||
+    (failure !== null && fromBinary(FailureSchema, failure).reason === ErrorReason.UPSTREAM_AUTH)
+  );
+}

@@ -1,0 +1,242 @@
+import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
+import { DeliveryState } from "../../gen/taskgate/v1/receipt_pb.ts";
+import type { AttemptResult } from "../model/attempt-result.ts";
+import type { DeliveryUpstream } from "../model/delivery.ts";
+import { createFailure } from "../model/failure.ts";
+import { createCircuitBreaker } from "./circuit-breaker.ts";
+import type { KeyOrder } from "./key-order.ts";
+import { createRetryBudget } from "./retry-budget.ts";
+import { maxDelayMs, type RetryPolicy, settlementOf } from "./retry-policy.ts";
+import type { ClaimedDelivery, DeliveryRow, Settlement, SettleResult, Store } from "./store.ts";
+
+/** Time, as it is passed in. */
+export interface Clock {
+  /** The wall clock. */
+  now: () => number;
+  /** Calls back once, `delayMs` later; returns how to prevent it. */
+  setTimer: (run: () => void, delayMs: number) => () => void;
+}
+
+export interface LaneDispatcherDeps {
+  store: Store;
+  lane: string;
+  upstream: DeliveryUpstream;
+  policy: RetryPolicy;
+  /** How many attempts may be under way at once. */
+  concurrency: number;
+  /** Keeps a task's attempts apart from whatever else is sent for it. */
+  order: KeyOrder;
+  clock: Clock;
+  random: () => number;
+  /** Leave out statuses that their task's stored outcome has overtaken. */
+  mayLeaveOut: () => boolean;
+  /** A delivery has come to another state, or its attempt has failed. May be told twice. */
+  onChange: (row: DeliveryRow) => void;
+  /** A delivery is not sent because its row is damaged. */
+  onDamage: (row: DeliveryRow) => void;
+  onUnexpectedError: (error: unknown) => void;
+}
+
+/** Sends what waits for one origin: each task's deliveries in their order, one at a time. */
+export interface LaneDispatcher {
+  /** Takes a place for the first attempt of a report that is about to be stored; false: it must wait. */
+  tryReserve(): boolean;
+  /** Gives a place back that was not needed. */
+  release(): void;
+  /** Sends a delivery whose first attempt was recorded when it was stored, on a reserved place. */
+  send(claimed: ClaimedDelivery): void;
+  /** Something is due. */
+  wake(): void;
+  /** Begins no more attempts, and waits for those under way; `signal` ends them. */
+  stop(): Promise<void>;
+  /** Ends the attempts under way. */
+  abort(): void;
+}
+
+/** Creates the dispatcher of one lane. It does nothing until it is woken. */
+export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
+  const { store, lane, clock, order } = deps;
+  const breaker = createCircuitBreaker(deps.random);
+  const budget = createRetryBudget();
+  const ending = new AbortController();
+  let free = deps.concurrency;
+  let isClaiming = false;
+  let isWoken = false;
+  // More may be due than there were places for.
+  let isBehind = false;
+  let isStopped = false;
+  let whenIdle: (() => void) | undefined;
+  let cancelTimer: (() => void) | undefined;
+
+  function wakeIn(delayMs: number): void {
+    cancelTimer?.();
+    cancelTimer = isStopped ? undefined : clock.setTimer(wake, Math.max(1, delayMs));
+  }
+
+  function wake(): void {
+    isWoken = true;
+    if (!isClaiming) {
+      isClaiming = true;
+      void claim().finally(() => {
+        isClaiming = false;
+        settleIdle();
+      });
+    }
+  }
+
+  async function claim(): Promise<void> {
+    while (isWoken && !isStopped) {
+      isWoken = false;
+      const nowMs = clock.now();
+      const limit = Math.min(free, breaker.allowance(nowMs));
+      if (limit === 0) {
+        isBehind = true;
+        const delayMs = breaker.delayMs(nowMs);
+        if (delayMs > 0) {
+          wakeIn(delayMs);
+        }
+        return;
+      }
+      free -= limit;
+      try {
+        const result = await store.run({
+          type: "claim",
+          lane,
+          limit,
+          nowMs,
+          maxDelayMs,
+          supersede: deps.mayLeaveOut(),
+        });
+        free += limit - result.claimed.length;
+        isBehind = result.claimed.length === limit;
+        breaker.began(result.claimed.length);
+        result.superseded.forEach(deps.onChange);
+        result.damaged.forEach(deps.onChange);
+        result.damaged.forEach(deps.onDamage);
+        for (const claimed of result.claimed) {
+          void work(claimed);
+        }
+        if (!isBehind && result.nextDueMs !== null) {
+          // What is due later than anything can be, is due.
+          const delayMs = result.nextDueMs - clock.now();
+          wakeIn(delayMs > maxDelayMs ? 0 : delayMs);
+        }
+      } catch (error) {
+        free += limit;
+        deps.onUnexpectedError(error);
+        wakeIn(storeRetryMs);
+        return;
+      }
+    }
+  }
+
+  // Works on one task after the other, on one place.
+  async function work(first: ClaimedDelivery): Promise<void> {
+    let claimed: ClaimedDelivery | undefined = first;
+    while (claimed !== undefined) {
+      const settled: SettleResult = await attempt(claimed);
+      settled.superseded.forEach(deps.onChange);
+      claimed = settled.next;
+      if (settled.hasNext) {
+        isBehind = true;
+      }
+    }
+    free += 1;
+    if (isBehind) {
+      wake();
+    }
+    settleIdle();
+  }
+
+  async function attempt(claimed: ClaimedDelivery): Promise<SettleResult> {
+    const { row } = claimed;
+    const result = await order
+      .run(`${row.upstream}/${row.key}`, () => send(claimed))
+      .catch((error): AttemptResult => {
+        deps.onUnexpectedError(error);
+        return { kind: "inDoubt", failure: createFailure(ErrorReason.INTERNAL, "the attempt failed") };
+      });
+    const nowMs = clock.now();
+    breaker.record(result, nowMs);
+    if (result.kind === "accepted") {
+      budget.success(nowMs);
+      deps.onChange({
+        ...row,
+        state: DeliveryState.DELIVERED,
+        isInDoubt: false,
+        failure: null,
+        deliverMs: nowMs,
+        endMs: nowMs,
+        answer: result.answer,
+      });
+      return settle(row, { kind: "delivered", answer: result.answer }, nowMs);
+    }
+    const reserve = () => budget.reserve(nowMs);
+    const settled = await settle(
+      row,
+      settlementOf(result, claimed, deps.policy, nowMs, reserve, deps.random),
+      nowMs,
+    );
+    if (settled.row !== undefined) {
+      deps.onChange(settled.row);
+      // Its next attempt is not known to the timer.
+      wake();
+    }
+    return settled;
+  }
+
+  function send({ row, target, body }: ClaimedDelivery): Promise<AttemptResult> {
+    const { taskId, attempt: taskAttempt, isInDoubt } = row;
+    return deps.upstream.send({ taskId, attempt: taskAttempt, target, body, isInDoubt }, ending.signal);
+  }
+
+  async function settle(row: DeliveryRow, settlement: Settlement, nowMs: number): Promise<SettleResult> {
+    for (;;) {
+      const claimNext = !isStopped && !isBehind && breaker.allowance(nowMs) > 1;
+      const supersede = deps.mayLeaveOut();
+      try {
+        return await store.run({ type: "settle", seq: row.seq, settlement, nowMs, claimNext, supersede });
+      } catch (error) {
+        deps.onUnexpectedError(error);
+        if (isStopped) {
+          // It is in doubt when the store is opened again.
+          return { row: undefined, next: undefined, hasNext: false, superseded: [] };
+        }
+        await new Promise<void>((resolve) => clock.setTimer(resolve, storeRetryMs));
+      }
+    }
+  }
+
+  function settleIdle(): void {
+    if (isStopped && free === deps.concurrency && !isClaiming) {
+      whenIdle?.();
+    }
+  }
+
+  return {
+    tryReserve() {
+      const isFree =
+        !isStopped && !isBehind && free > 0 && breaker.allowance(clock.now()) === Number.POSITIVE_INFINITY;
+      free -= isFree ? 1 : 0;
+      return isFree;
+    },
+    release() {
+      free += 1;
+      settleIdle();
+    },
+    send: (claimed) => void work(claimed),
+    wake,
+    stop() {
+      isStopped = true;
+      cancelTimer?.();
+      return new Promise((resolve) => {
+        whenIdle = resolve;
+        settleIdle();
+      });
+    },
+    abort: () => ending.abort(new Error("the gateway stops")),
+  };
+}
+
+// How long to wait with a store that does not take what must be written.
+const storeRetryMs = 1000;

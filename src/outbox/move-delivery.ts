@@ -1,0 +1,99 @@
+import type { DatabaseSync } from "node:sqlite";
+import { DeliveryState, DeliveryStateSchema } from "../../gen/taskgate/v1/receipt_pb.ts";
+import type { Lanes } from "./lanes.ts";
+import type { Rows } from "./sqlite-rows.ts";
+import type { MoveOp, MoveResult } from "./store.ts";
+
+/** Prepares what an operator does with a delivery. */
+export function createMove(db: DatabaseSync, rows: Rows, lanes: Lanes) {
+  // Logs may arrive behind anything.
+  const laterHasLeft = db.prepare(
+    `SELECT 1 FROM delivery WHERE task = ? AND seq > ? AND kind <> 2
+       AND (attempts > 0 OR state IN (${DeliveryState.DELIVERED}, ${DeliveryState.UNCONFIRMED})) LIMIT 1`,
+  );
+  const storeAgain = db.prepare(
+    `UPDATE delivery SET state = ${DeliveryState.STORED}, end_ms = NULL, own_failures = 0, own_failure_ms = NULL,
+       in_doubt = iif(state = ${DeliveryState.UNCONFIRMED}, 1, in_doubt) WHERE seq = ?`,
+  );
+  const queue = db.prepare("UPDATE task SET pending = pending + 1, touched_ms = ? WHERE id = ?");
+  const taskOutcome = db.prepare("SELECT outcome_seq FROM task WHERE id = ?");
+  const setOutcome = db.prepare(
+    "UPDATE task SET outcome_tag = ?2, outcome_seq = ?3, outcome_create_ms = ?4, urgent = 1 WHERE id = ?1",
+  );
+
+  function retry({ seq, nowMs }: MoveOp): MoveResult {
+    const delivery = rows.find(seq);
+    if (delivery === undefined) {
+      return { kind: "unknown" };
+    }
+    const { row, task, lane } = delivery;
+    const name = lanes.nameOf(lane);
+    if (row.state === DeliveryState.STORED) {
+      if (delivery.isHead && !delivery.isInFlight) {
+        rows.setHead(task, seq, nowMs, nowMs);
+      }
+      return { kind: "moved", row: rows.find(seq)?.row ?? row, lane: name };
+    }
+    if (row.state !== DeliveryState.REJECTED && row.state !== DeliveryState.UNCONFIRMED) {
+      return { kind: "refused", why: `it is ${stateName(row.state)}` };
+    }
+    if (!delivery.isIntact) {
+      return { kind: "refused", why: "its checksum does not match" };
+    }
+    if (row.kind !== "log" && laterHasLeft.get(task, seq) !== undefined) {
+      return { kind: "refused", why: "a later delivery of the task has left" };
+    }
+    if (row.kind === "outcome") {
+      const standing = taskOutcome.get(task)?.outcome_seq;
+      if (standing !== null && standing !== seq) {
+        return { kind: "refused", why: "the task has another outcome" };
+      }
+      setOutcome.run(task, delivery.outcomeTag, seq, nowMs);
+    }
+    storeAgain.run(seq);
+    queue.run(nowMs, task);
+    lanes.count(lane, 1, row.payloadBytes);
+    const head = rows.headOf(task);
+    if (!head.isInFlight && (head.seq === null || head.seq > seq)) {
+      rows.setHead(task, seq, nowMs, nowMs);
+    }
+    return { kind: "moved", row: rows.find(seq)?.row ?? row, lane: name };
+  }
+
+  function discard({ seq, nowMs }: MoveOp): MoveResult {
+    const delivery = rows.find(seq);
+    if (delivery === undefined) {
+      return { kind: "unknown" };
+    }
+    const { row, task, lane } = delivery;
+    const name = lanes.nameOf(lane);
+    if (row.state === DeliveryState.DISCARDED) {
+      return { kind: "moved", row, lane: name };
+    }
+    if (row.state === DeliveryState.DELIVERED || row.state === DeliveryState.SUPERSEDED) {
+      return { kind: "refused", why: `it is ${stateName(row.state)}` };
+    }
+    if (delivery.isInFlight) {
+      return { kind: "refused", why: "an attempt of it is under way" };
+    }
+    const isWaiting = row.state === DeliveryState.STORED;
+    const ended = rows.end(delivery, DeliveryState.DISCARDED, nowMs);
+    if (row.kind === "outcome") {
+      rows.openTask(task, seq);
+    }
+    if (isWaiting) {
+      lanes.count(lane, -1, -row.payloadBytes);
+      if (delivery.isHead) {
+        const next = rows.firstStored(task);
+        rows.setHead(task, next ?? null, next === undefined ? null : nowMs, nowMs);
+      }
+    }
+    return { kind: "moved", row: ended, lane: name };
+  }
+
+  return { retry, discard };
+}
+
+function stateName(state: DeliveryState): string {
+  return DeliveryStateSchema.value[state]?.localName ?? "in a state that is not known";
+}

@@ -1,0 +1,144 @@
+import { randomInt } from "node:crypto";
+import { existsSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { DatabaseSync } from "node:sqlite";
+import { type Ballast, createBallast } from "./ballast.ts";
+import type { Quota } from "./lanes.ts";
+import {
+  isDamage,
+  openDatabase,
+  resultCodeOf,
+  resultCodes,
+  type Synchronous,
+  setAside,
+} from "./open-database.ts";
+import { salvage } from "./salvage.ts";
+import { createSqliteStore, type SqliteStore } from "./sqlite-store.ts";
+import type { AcceptOp, ResultOf, StoreOp } from "./store.ts";
+
+export interface OpenStoreOptions {
+  directory: string;
+  synchronous: Synchronous;
+  quota: Quota;
+  /** The wall clock. */
+  nowMs: number;
+}
+
+/** The store of a directory. */
+export interface OpenedStore extends SqliteStore {
+  /** What an operator must be told: the database was damaged, and what became of it. */
+  damage: string | undefined;
+  /** The last one who had it open did not close it. */
+  wasUnclean: boolean;
+  /** Says whether nothing that is stored after this error would be safe. */
+  isFatal(error: unknown): boolean;
+  close(): void;
+}
+
+/**
+ * Opens the store of a directory. A damaged database is put aside and what can be
+ * read of it is saved. When the disk is full, new reports are refused and what is
+ * stored can still be delivered.
+ */
+export function openStore(options: OpenStoreOptions): OpenedStore {
+  const { directory, quota, nowMs } = options;
+  const { db, store, damage } = openOrSalvage(options);
+  const wasUnclean = readFlag(db, "open");
+  writeFlag(db, "open", true);
+  const ballast = createBallast(directory);
+
+  return {
+    salt: store.salt,
+    damage,
+    wasUnclean,
+    runAll: runWithBallast(store, ballast),
+    isFatal(error) {
+      if (isDamage(error)) {
+        writeFileSync(join(directory, damageMark), "");
+        return true;
+      }
+      // After a failed sync nobody knows what of the log is on the disk.
+      return resultCodeOf(error) === resultCodes.ioError;
+    },
+    close() {
+      writeFlag(db, "open", false);
+      db.close();
+    },
+  };
+
+  function openOrSalvage({ synchronous }: OpenStoreOptions) {
+    const create = (database: DatabaseSync) => createSqliteStore(database, quota, nowMs, randomInt(2 ** 14));
+    let opened: DatabaseSync | undefined;
+    try {
+      if (!existsSync(join(directory, damageMark))) {
+        opened = openDatabase(directory, synchronous);
+        return { db: opened, store: create(opened), damage: undefined };
+      }
+    } catch (error) {
+      opened?.close();
+      if (!isDamage(error)) {
+        throw error;
+      }
+    }
+    const aside = setAside(directory, String(nowMs));
+    rmSync(join(directory, damageMark), { force: true });
+    const database = openDatabase(directory, synchronous);
+    const { saved, damaged, isPartial } = salvage(aside, database);
+    const kept = `${saved} waiting deliveries were saved from it, ${damaged} were damaged`;
+    return {
+      db: database,
+      store: create(database),
+      damage: `the database was damaged and is now ${aside}: ${kept}${isPartial ? ", and parts of it could not be read" : ""}`,
+    };
+  }
+}
+
+// Left by one who found the database damaged while it served.
+const damageMark = "damaged";
+
+function runWithBallast(store: SqliteStore, ballast: Ballast): SqliteStore["runAll"] {
+  let isFull = false;
+  let checkedMs = 0;
+
+  function isRefused(op: StoreOp): op is AcceptOp {
+    return op.type === "accept" && op.delivery.kind !== "outcome";
+  }
+
+  function runWhileFull(ops: readonly StoreOp[], refuses: (op: StoreOp) => boolean): ResultOf<StoreOp>[] {
+    const results = store.runAll(ops.filter((op) => !refuses(op)));
+    return ops.map((op) => (refuses(op) ? diskFull : results.shift()));
+  }
+
+  return (ops) => {
+    if (isFull && performance.now() - checkedMs > 1000) {
+      checkedMs = performance.now();
+      isFull = !ballast.restore();
+    }
+    try {
+      return isFull ? runWhileFull(ops, isRefused) : store.runAll(ops);
+    } catch (error) {
+      if (resultCodeOf(error) !== resultCodes.full) {
+        throw error;
+      }
+      isFull = true;
+      checkedMs = performance.now();
+      ballast.drop();
+      return runWhileFull(ops, (op) => op.type === "accept");
+    }
+  };
+}
+
+const diskFull: ResultOf<AcceptOp> = {
+  kind: "refused",
+  refusal: { reason: "full", limit: "the disk is full" },
+};
+
+function readFlag(db: DatabaseSync, name: string): boolean {
+  return db.prepare("SELECT value FROM meta WHERE name = ?").get(name)?.value === "1";
+}
+
+function writeFlag(db: DatabaseSync, name: string, value: boolean): void {
+  db.prepare(
+    "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+  ).run(name, value ? "1" : "0");
+}

@@ -1,0 +1,250 @@
+import { createHash } from "node:crypto";
+import { fromBinary } from "@bufbuild/protobuf";
+import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
+import { DeliveryState, type Failure, FailureSchema } from "../../gen/taskgate/v1/receipt_pb.ts";
+import type { DeliveryUpstream, NewDelivery } from "../model/delivery.ts";
+import { createFailure } from "../model/failure.ts";
+import type { Submission, SubmitOptions } from "../model/submission.ts";
+import { createDeliveryWaiters } from "./delivery-waiters.ts";
+import { createKeyOrder } from "./key-order.ts";
+import { type Clock, createLaneDispatcher, type LaneDispatcher } from "./lane-dispatcher.ts";
+import { receiptOf } from "./receipt.ts";
+import { retryPolicies } from "./retry-policy.ts";
+import type { DeliveryRow, Refusal, Store } from "./store.ts";
+
+export interface OutboxDeps {
+  store: Store;
+  /** Where reports are sent to, by name. */
+  upstreams: ReadonlyMap<string, DeliveryUpstream>;
+  clock: Clock;
+  random: () => number;
+  /** How many attempts may be under way per origin. */
+  concurrency: number;
+  /** The longest that a call waits for a delivery. */
+  maxWaitMs: number;
+  /** Is told of each change of a delivery. */
+  onChange?: (row: DeliveryRow) => void;
+  /** Is told what an operator must know at once. */
+  onAlarm: (message: string, delivery: Record<string, string>) => void;
+  onUnexpectedError: (error: unknown) => void;
+}
+
+/** What a thing that is done beside the deliveries of a task came to. */
+export type InOrder<Result> = { kind: "done"; result: Result } | { kind: "finished" };
+
+/** Takes reports, keeps them, and sends them until their upstream takes or refuses them. */
+export interface Outbox {
+  /** Goes on with what waits. */
+  start(): Promise<void>;
+  /** Stores a report, and answers as far as its caller wants to wait. */
+  submit(delivery: NewDelivery, options: SubmitOptions): Promise<Submission>;
+  /**
+   * Does something for a task while no delivery of it is under way; `finished`: it has
+   * an outcome, and nothing was done. Rejects with the signal's reason, and does
+   * nothing, when it aborts before its turn.
+   */
+  inOrder<Result>(
+    task: Pick<NewDelivery, "upstream" | "key">,
+    signal: AbortSignal,
+    run: () => Promise<Result>,
+  ): Promise<InOrder<Result>>;
+  /** Waits for a delivery's end, at most so long. */
+  waitFor(row: DeliveryRow, timeoutMs: number, signal: AbortSignal): Promise<DeliveryRow>;
+  /** A lane has something that is due. */
+  wake(lane: string, upstream: string): void;
+  /**
+   * Delivers what waits as far as that goes within `graceMs`, leaving out statuses
+   * that an outcome has overtaken; then ends.
+   */
+  stop(graceMs: number): Promise<void>;
+}
+
+/** Creates an outbox on an open store. */
+export function createOutbox(deps: OutboxDeps): Outbox {
+  const { store, clock } = deps;
+  const order = createKeyOrder();
+  const waiters = createDeliveryWaiters(clock);
+  const lanes = new Map<string, LaneDispatcher>();
+  let isDraining = false;
+
+  function onChange(row: DeliveryRow): void {
+    waiters.tell(row);
+    deps.onChange?.(row);
+  }
+
+  function laneOf(name: string, upstreamName: string): LaneDispatcher | undefined {
+    const existing = lanes.get(name);
+    const upstream = deps.upstreams.get(upstreamName);
+    const policy = retryPolicies[upstreamName];
+    if (existing !== undefined || upstream === undefined || policy === undefined) {
+      return existing;
+    }
+    const lane = createLaneDispatcher({
+      ...deps,
+      lane: name,
+      upstream,
+      policy,
+      order,
+      mayLeaveOut: () => isDraining,
+      onChange,
+      onDamage: (row) =>
+        deps.onAlarm("a delivery is damaged and is not sent", {
+          deliveryId: row.id,
+          upstream: row.upstream,
+          task: row.taskId,
+        }),
+    });
+    lanes.set(name, lane);
+    return lane;
+  }
+
+  async function keep(delivery: NewDelivery, options: SubmitOptions) {
+    const lane = laneOf(delivery.lane, delivery.upstream);
+    const mayLeave = lane?.tryReserve() === true;
+    try {
+      const accepted = await store.run({
+        type: "accept",
+        delivery,
+        operation: options.operation,
+        caller: options.caller,
+        isByGateway: false,
+        requestId: options.requestId,
+        contentHash: options.requestId === "" ? "" : hashOf(delivery),
+        nowMs: clock.now(),
+        mayLeave,
+      });
+      const claimed = accepted.kind === "stored" ? accepted.claimed : undefined;
+      if (claimed !== undefined) {
+        lane?.send(claimed);
+      } else if (mayLeave) {
+        lane?.release();
+      }
+      if (accepted.kind === "stored") {
+        deps.onChange?.(accepted.row);
+        if (accepted.isFirst && claimed === undefined) {
+          lane?.wake();
+        }
+      }
+      return accepted;
+    } catch (error) {
+      if (mayLeave) {
+        lane?.release();
+      }
+      throw error;
+    }
+  }
+
+  return {
+    async start() {
+      for (const { lane, upstream, rows } of await store.run({ type: "backlog" })) {
+        if (rows > 0) {
+          laneOf(lane, upstream)?.wake();
+        }
+      }
+    },
+
+    async submit(delivery, options) {
+      const accepted = await keep(delivery, options);
+      if (accepted.kind === "refused") {
+        return { kind: "failed", failure: failureOf(accepted.refusal, delivery) };
+      }
+      const waitMs = options.waitFor === "delivered" ? waitTimeMs(options.timeoutMs(), deps.maxWaitMs) : 0;
+      const row = await waiters.wait(accepted.row, waitMs, options.signal);
+      return options.waitFor === "delivered" && row.state === DeliveryState.REJECTED
+        ? { kind: "failed", failure: rejectionOf(row) }
+        : { kind: "accepted", receipt: receiptOf(row), answer: row.answer };
+    },
+
+    async inOrder(task, signal, run) {
+      const state = await store.run({ type: "task", ...task });
+      if (state?.hasOutcome === true) {
+        return { kind: "finished" };
+      }
+      return { kind: "done", result: await order.run(`${task.upstream}/${task.key}`, run, signal) };
+    },
+
+    waitFor: (row, timeoutMs, signal) => waiters.wait(row, Math.min(timeoutMs, deps.maxWaitMs), signal),
+
+    wake: (lane, upstream) => laneOf(lane, upstream)?.wake(),
+
+    async stop(graceMs) {
+      isDraining = true;
+      await untilEmpty(store, clock, graceMs);
+      const ended = Array.from(lanes.values(), (lane) => lane.stop());
+      const cancelAbort = clock.setTimer(() => {
+        for (const lane of lanes.values()) {
+          lane.abort();
+        }
+      }, graceMs);
+      await Promise.all(ended);
+      cancelAbort();
+      waiters.releaseAll();
+    },
+  };
+}
+
+// What a caller may wait: less than its deadline, so that the answer arrives.
+function waitTimeMs(timeoutMs: number | undefined, maxWaitMs: number): number {
+  if (timeoutMs === undefined) {
+    return maxWaitMs;
+  }
+  const marginMs = Math.min(1000, Math.max(50, timeoutMs * 0.1));
+  return Math.min(maxWaitMs, timeoutMs - marginMs);
+}
+
+async function untilEmpty(store: Store, clock: Clock, graceMs: number): Promise<void> {
+  const endMs = clock.now() + graceMs;
+  for (;;) {
+    const backlog = await store.run({ type: "backlog" }).catch(() => []);
+    if (backlog.every(({ rows }) => rows === 0) || clock.now() >= endMs) {
+      return;
+    }
+    await new Promise<void>((resolve) => clock.setTimer(resolve, drainPollMs));
+  }
+}
+
+const drainPollMs = 20;
+
+function hashOf({ upstream, key, kind, target, body }: NewDelivery): string {
+  return createHash("sha256").update([upstream, key, kind, target, body].join("\n")).digest("base64");
+}
+
+function failureOf(refusal: Refusal, { upstream, taskId, attempt }: NewDelivery): Failure {
+  const metadata = { upstream };
+  const task = `${taskId}, attempt ${attempt}`;
+  switch (refusal.reason) {
+    case "requestIdReused":
+      return createFailure(ErrorReason.REQUEST_ID_REUSED, "this request_id came before with other content", {
+        metadata,
+      });
+    case "taskUnknown":
+      return createFailure(ErrorReason.TASK_UNKNOWN, `there is no task ${task}`, { metadata });
+    case "taskFinished":
+      return createFailure(ErrorReason.TASK_FINISHED, `the task ${task} has an outcome`, { metadata });
+    case "conflictingOutcome":
+      return createFailure(ErrorReason.CONFLICTING_OUTCOME, `the task ${task} has another outcome`, {
+        metadata: {
+          ...metadata,
+          delivery_id: refusal.deliveryId,
+          ...(refusal.isByGateway ? { outcome_by: "gateway" } : {}),
+        },
+      });
+    case "full":
+      return createFailure(ErrorReason.OUTBOX_FULL, `the outbox has no room: ${refusal.limit}`, {
+        metadata,
+        retryAfterMs: fullRetryMs,
+      });
+    default:
+      return refusal satisfies never;
+  }
+}
+
+const fullRetryMs = 5000;
+
+function rejectionOf(row: DeliveryRow): Failure {
+  const failure =
+    row.failure === null
+      ? createFailure(ErrorReason.UPSTREAM_REJECTED, "the upstream refused it")
+      : fromBinary(FailureSchema, row.failure);
+  return { ...failure, metadata: { ...failure.metadata, delivery_id: row.id } };
+}

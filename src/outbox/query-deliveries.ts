@@ -1,0 +1,77 @@
+import type { DatabaseSync } from "node:sqlite";
+import type { DeliveryKind } from "../model/delivery.ts";
+import type { Rows } from "./sqlite-rows.ts";
+import type { DeliveryRow, ListOp, TaskOp, TaskState, VerifyOp, VerifyResult, WaitingOp } from "./store.ts";
+
+const outcomeKind = 3 satisfies number;
+const outcome: DeliveryKind = "outcome";
+
+/** Prepares what is read and changes nothing. */
+export function createQueries(db: DatabaseSync, rows: Rows) {
+  const allAfter = rows.prepareSelect("WHERE d.seq > ? ORDER BY d.seq LIMIT ?");
+  const ofTask = rows.prepareSelect(
+    `WHERE d.task IN (SELECT id FROM task WHERE task_id = ?) AND d.seq > ? ORDER BY d.seq LIMIT ?`,
+  );
+  const waitingOutcomes = rows.prepareSelect(
+    `WHERE t.upstream = ? AND t.urgent = 1 AND t.in_flight = 0 AND d.seq = t.outcome_seq AND d.kind = ${outcomeKind}
+       AND d.seq > ? ORDER BY d.seq LIMIT ?`,
+  );
+  const taskByKey = db.prepare("SELECT caller, outcome_tag FROM task WHERE upstream = ? AND key = ?");
+
+  function list({ filter, afterSeq, limit }: ListOp): DeliveryRow[] {
+    const found: DeliveryRow[] = [];
+    let after = afterSeq;
+    // Filters are rare and pages small: rows that do not fit are read and left out.
+    for (;;) {
+      const page =
+        filter.taskId === undefined
+          ? allAfter.all(after, pageRows)
+          : ofTask.all(filter.taskId, after, pageRows);
+      for (const columns of page) {
+        const { row } = rows.read(columns);
+        after = row.seq;
+        if (matches(row, filter)) {
+          found.push(row);
+          if (found.length === limit) {
+            return found;
+          }
+        }
+      }
+      if (page.length < pageRows) {
+        return found;
+      }
+    }
+  }
+
+  return {
+    list,
+
+    waiting: ({ upstream, afterSeq, limit }: WaitingOp): DeliveryRow[] =>
+      waitingOutcomes
+        .all(upstream, afterSeq, limit)
+        .map((columns) => rows.read(columns).row)
+        .filter(({ kind }) => kind === outcome),
+
+    task({ upstream, key }: TaskOp): TaskState | undefined {
+      const task = taskByKey.get(upstream, key);
+      return task && { caller: String(task.caller), hasOutcome: task.outcome_tag !== null };
+    },
+
+    verify({ afterSeq, limit }: VerifyOp): VerifyResult {
+      const read = allAfter.all(afterSeq, limit).map(rows.read);
+      return {
+        lastSeq: read.at(-1)?.row.seq ?? null,
+        damaged: read.filter(({ isIntact, row }) => !isIntact && row.endMs === null).map(({ row }) => row.id),
+      };
+    },
+  };
+}
+
+const pageRows = 500;
+
+function matches(row: DeliveryRow, { upstream, states }: ListOp["filter"]): boolean {
+  return (
+    (upstream === undefined || row.upstream === upstream) &&
+    (states === undefined || states.includes(row.state))
+  );
+}

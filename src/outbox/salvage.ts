@@ -1,0 +1,139 @@
+import { DatabaseSync } from "node:sqlite";
+import { DeliveryState } from "../../gen/taskgate/v1/receipt_pb.ts";
+import { checksumOf } from "./row-checksum.ts";
+
+/** What could be saved. */
+export interface Salvage {
+  /** Deliveries that wait, and are saved. */
+  saved: number;
+  /** Deliveries that wait, and whose payload is damaged. */
+  damaged: number;
+  /** Ranges of rows could not be read at all. */
+  isPartial: boolean;
+}
+
+type Columns = Record<string, null | number | bigint | string | Uint8Array>;
+
+const tables = ["lane", "task", "delivery", "request", "meta"] as const;
+
+/**
+ * Copies every row that can be read from a damaged database into a new one of the
+ * same schema. What is read is compared with its checksum; a delivery that fails
+ * is left out.
+ */
+export function salvage(damagedPath: string, db: DatabaseSync): Salvage {
+  const result: Salvage = { saved: 0, damaged: 0, isPartial: false };
+  let source: DatabaseSync;
+  try {
+    source = new DatabaseSync(damagedPath, { enableForeignKeyConstraints: false });
+  } catch {
+    return { ...result, isPartial: true };
+  }
+  try {
+    db.exec("BEGIN IMMEDIATE");
+    for (const table of tables) {
+      copyTable(source, db, table, result);
+    }
+    recount(db);
+    db.exec("COMMIT");
+  } finally {
+    source.close();
+  }
+  return result;
+}
+
+function copyTable(source: DatabaseSync, db: DatabaseSync, table: string, result: Salvage): void {
+  const columns = db.prepare(`SELECT name FROM pragma_table_info('${table}')`).all();
+  const names = columns.map(({ name }) => String(name));
+  const insert = db.prepare(
+    `INSERT OR IGNORE INTO ${table} (${names.join()}) VALUES (${names.map(() => "?").join()})`,
+  );
+  for (const row of readableRows(source, table, result)) {
+    if (table === "delivery" && row.state === DeliveryState.STORED) {
+      if (!isIntact(row)) {
+        result.damaged += 1;
+        continue;
+      }
+      result.saved += 1;
+    }
+    try {
+      insert.run(...names.map((name) => row[name] ?? null));
+    } catch {
+      // A value of a wrong kind: the page was damaged and still read.
+      result.isPartial = true;
+    }
+  }
+}
+
+// Rows in both directions, each as far as the damage lets it; in between, by number.
+function* readableRows(source: DatabaseSync, table: string, result: Salvage): Generator<Columns> {
+  const hasNumbers = table !== "request" && table !== "meta";
+  const order = hasNumbers ? "rowid" : "1";
+  let last = 0;
+  try {
+    for (const row of source.prepare(`SELECT * FROM ${table} ORDER BY ${order}`).iterate()) {
+      last = hasNumbers ? Number(row.seq ?? row.id) : last;
+      yield row as Columns;
+    }
+    return;
+  } catch {
+    result.isPartial = true;
+  }
+  if (!hasNumbers) {
+    return;
+  }
+  const key = table === "delivery" ? "seq" : "id";
+  const max = lastNumber(source, table, key);
+  let failures = 0;
+  for (let number = last + 1; number <= max && failures < maxFailures; number += 1) {
+    try {
+      const row = source.prepare(`SELECT * FROM ${table} WHERE ${key} = ?`).get(number);
+      if (row !== undefined) {
+        yield row as Columns;
+      }
+    } catch {
+      failures += 1;
+    }
+  }
+}
+
+// A page has a hundred rows or so, and each of them fails.
+const maxFailures = 100_000;
+
+function lastNumber(source: DatabaseSync, table: string, key: string): number {
+  try {
+    return Number(source.prepare(`SELECT max(${key}) AS last FROM ${table}`).get()?.last ?? 0);
+  } catch {
+    return 0;
+  }
+}
+
+function isIntact(row: Columns): boolean {
+  return (
+    checksumOf({
+      task: Number(row.task),
+      kind: Number(row.kind),
+      target: String(row.target),
+      body: String(row.body),
+      createMs: Number(row.create_ms),
+    }) === row.checksum
+  );
+}
+
+// Queues and counts are made anew from the deliveries that there are.
+function recount(db: DatabaseSync): void {
+  db.exec(`
+    DELETE FROM delivery WHERE task NOT IN (SELECT id FROM task);
+    UPDATE delivery SET in_doubt = 1 WHERE state = ${DeliveryState.STORED} AND attempts > 0;
+    UPDATE task SET in_flight = 0,
+      pending = (SELECT count(*) FROM delivery d WHERE d.task = task.id AND d.state = ${DeliveryState.STORED}),
+      head_seq = (SELECT min(seq) FROM delivery d WHERE d.task = task.id AND d.state = ${DeliveryState.STORED}),
+      urgent = EXISTS (SELECT 1 FROM delivery d
+        WHERE d.seq = task.outcome_seq AND d.state = ${DeliveryState.STORED});
+    UPDATE task SET head_due_ms = iif(head_seq IS NULL, NULL, touched_ms);
+    UPDATE lane SET pending_rows = 0, pending_bytes = 0;
+    UPDATE lane SET (pending_rows, pending_bytes) = (SELECT count(*), coalesce(sum(payload_bytes), 0)
+      FROM delivery d JOIN task t ON t.id = d.task
+      WHERE t.lane = lane.id AND d.state = ${DeliveryState.STORED});
+  `);
+}

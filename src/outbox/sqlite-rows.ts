@@ -1,0 +1,266 @@
+import type { DatabaseSync } from "node:sqlite";
+import { DeliveryState } from "../../gen/taskgate/v1/receipt_pb.ts";
+import type { DeliveryKind } from "../model/delivery.ts";
+import { deliveryIdOf } from "./delivery-id.ts";
+import { checksumOf } from "./row-checksum.ts";
+import type { AcceptOp, ClaimedDelivery, DeliveryRow } from "./store.ts";
+
+/** A task as the rules of acceptance and order see it. */
+export interface TaskRow {
+  readonly id: number;
+  readonly lane: number;
+  readonly caller: string;
+  readonly outcome_tag: string | null;
+  readonly outcome_seq: number | null;
+  readonly outcome_create_ms: number | null;
+  readonly outcome_receipt: string | null;
+  readonly pending: number;
+  readonly head_seq: number | null;
+  readonly in_flight: number;
+  readonly urgent: number;
+}
+
+/** A delivery with its payload and what the rules need of it. */
+export interface StoredDelivery extends ClaimedDelivery {
+  readonly task: number;
+  readonly lane: number;
+  /** Its task's first delivery that waits. */
+  readonly isHead: boolean;
+  readonly isInFlight: boolean;
+  readonly isUrgent: boolean;
+  readonly outcomeTag: string;
+  /** What is stored is what was accepted. */
+  readonly isIntact: boolean;
+}
+
+type Columns = Record<string, null | number | bigint | string | Uint8Array>;
+
+const kinds: readonly DeliveryKind[] = ["status", "output", "log", "outcome"];
+const stored = DeliveryState.STORED;
+
+const deliveryColumns = `d.*, t.upstream, t.key, t.lane, t.task_id, t.attempt, t.head_seq, t.head_due_ms,
+  t.in_flight, t.urgent, t.outcome_create_ms
+  FROM delivery d JOIN task t ON t.id = d.task`;
+
+/** The statements on tasks and deliveries, prepared once. */
+export type Rows = ReturnType<typeof createRows>;
+
+/** Prepares the statements. `salt` tells this store's delivery ids from others'. */
+export function createRows(db: DatabaseSync, salt: number) {
+  const taskByKey = db.prepare(
+    `SELECT id, lane, caller, outcome_tag, outcome_seq, outcome_create_ms, outcome_receipt, pending, head_seq,
+       in_flight, urgent FROM task WHERE upstream = ? AND key = ?`,
+  );
+  const insertTask = db.prepare(
+    `INSERT INTO task (upstream, key, lane, task_id, attempt, caller, touched_ms) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+  );
+  const insertDelivery = db.prepare(
+    `INSERT INTO delivery (task, kind, state, attempts, by_gateway, operation, caller, outcome_tag, target, body,
+       payload_bytes, create_ms, end_ms, failure, checksum)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+  );
+  const deliveryBySeq = db.prepare(`SELECT ${deliveryColumns} WHERE d.seq = ?`);
+  const nextStored = db.prepare(
+    `SELECT seq FROM delivery WHERE task = ? AND state = ${stored} ORDER BY seq LIMIT 1`,
+  );
+  const setHead = db.prepare(
+    "UPDATE task SET head_seq = ?, head_due_ms = ?, in_flight = ?, touched_ms = ? WHERE id = ?",
+  );
+  const selectHead = db.prepare("SELECT head_seq, in_flight FROM task WHERE id = ?");
+  const beginAttempt = db.prepare("UPDATE delivery SET attempts = attempts + 1 WHERE seq = ?");
+  // A payload that cannot be sent again is not kept.
+  const endDelivery = db.prepare(
+    `UPDATE delivery SET state = ?2, end_ms = ?3, deliver_ms = ?4, failure = ?5, answer = ?6,
+       body = iif(?7, body, ''), target = iif(?7, target, '') WHERE seq = ?1`,
+  );
+  const afterEnd = db.prepare(
+    `UPDATE task SET pending = pending - ?4, urgent = iif(outcome_seq = ?2, 0, urgent), touched_ms = ?3 WHERE id = ?1`,
+  );
+  const openTask = db.prepare(
+    `UPDATE task SET outcome_tag = NULL, outcome_seq = NULL, outcome_create_ms = NULL, urgent = 0
+     WHERE id = ? AND outcome_seq = ?`,
+  );
+
+  function find(seq: number): StoredDelivery | undefined {
+    const columns = deliveryBySeq.get(seq) as Columns | undefined;
+    return columns && readDelivery(columns, salt);
+  }
+
+  return {
+    salt,
+    find,
+
+    findTask: (upstream: string, key: string) => taskByKey.get(upstream, key) as TaskRow | undefined,
+
+    /** Adds a task and returns its number. */
+    addTask({ delivery, caller, nowMs }: AcceptOp, lane: number): number {
+      const { upstream, key, taskId, attempt } = delivery;
+      return Number(insertTask.run(upstream, key, lane, taskId, attempt, caller, nowMs).lastInsertRowid);
+    },
+
+    /** Adds a delivery and returns it. */
+    addDelivery(
+      op: AcceptOp,
+      task: number,
+      state: DeliveryState,
+      attempts: number,
+      failure: Uint8Array | null,
+    ): DeliveryRow {
+      const { delivery, operation, caller, isByGateway, nowMs: createMs } = op;
+      const { target, body, upstream, key, taskId, attempt } = delivery;
+      const kind = kinds.indexOf(delivery.kind);
+      const payloadBytes = Buffer.byteLength(body);
+      const endMs = state === stored ? null : createMs;
+      const { lastInsertRowid } = insertDelivery.run(
+        task,
+        kind,
+        state,
+        attempts,
+        isByGateway ? 1 : 0,
+        operation,
+        caller,
+        delivery.outcomeTag,
+        target,
+        body,
+        payloadBytes,
+        createMs,
+        endMs,
+        failure,
+        checksumOf({ task, kind, target, body, createMs }),
+      );
+      const seq = Number(lastInsertRowid);
+      return {
+        seq,
+        id: deliveryIdOf(seq, createMs, salt),
+        upstream,
+        key,
+        taskId,
+        attempt,
+        kind: delivery.kind,
+        state,
+        isInDoubt: false,
+        attempts,
+        createMs,
+        deliverMs: null,
+        endMs,
+        nextAttemptMs: null,
+        failure,
+        answer: "",
+        operation,
+        caller,
+        isByGateway,
+        payloadBytes,
+      };
+    },
+
+    /** The first delivery of a task that waits. */
+    firstStored: (task: number): number | undefined => nextStored.get(task)?.seq as number | undefined,
+
+    /** Says which delivery of a task is first and when it is due, or that an attempt of it is under way (`null`). */
+    setHead(task: number, seq: number | null, dueMs: number | null, nowMs: number): void {
+      setHead.run(seq, dueMs, seq !== null && dueMs === null ? 1 : 0, nowMs, task);
+    },
+
+    /** Records an attempt as begun. */
+    begin(delivery: StoredDelivery, nowMs: number): ClaimedDelivery {
+      const { row, target, body, outcomeCreateMs, ownFailures, ownFailureMs, isUrgent } = delivery;
+      beginAttempt.run(row.seq);
+      setHead.run(row.seq, null, 1, nowMs, delivery.task);
+      return {
+        row: { ...row, attempts: row.attempts + 1, nextAttemptMs: null },
+        target,
+        body,
+        outcomeCreateMs: isUrgent ? outcomeCreateMs : null,
+        ownFailures,
+        ownFailureMs,
+      };
+    },
+
+    /** Ends a delivery. It does not look for the next one. */
+    end(
+      { row, task }: StoredDelivery,
+      state: DeliveryState,
+      nowMs: number,
+      { answer = "", failure = row.failure }: { answer?: string; failure?: Uint8Array | null } = {},
+    ): DeliveryRow {
+      const deliverMs = state === DeliveryState.DELIVERED ? nowMs : null;
+      const isKept = state === DeliveryState.REJECTED || state === DeliveryState.UNCONFIRMED;
+      const lastFailure = state === DeliveryState.DELIVERED ? null : failure;
+      endDelivery.run(row.seq, state, nowMs, deliverMs, lastFailure, answer, isKept ? 1 : 0);
+      afterEnd.run(task, row.seq, nowMs, row.state === stored ? 1 : 0);
+      return {
+        ...row,
+        state,
+        deliverMs,
+        endMs: nowMs,
+        nextAttemptMs: null,
+        failure: lastFailure,
+        answer,
+        isInDoubt: false,
+      };
+    },
+
+    /** The first delivery in the task's queue, and whether an attempt of it is under way. */
+    headOf(task: number): { seq: number | null; isInFlight: boolean } {
+      const head = selectHead.get(task);
+      return { seq: (head?.head_seq ?? null) as number | null, isInFlight: head?.in_flight === 1 };
+    },
+
+    /** Takes away that a delivery is its task's outcome: another one is welcome. */
+    openTask(task: number, seq: number): void {
+      openTask.run(task, seq);
+    },
+
+    read: (columns: Columns) => readDelivery(columns, salt),
+
+    /** Prepares a query of deliveries that `read` can read. */
+    prepareSelect: (conditions: string) => db.prepare(`SELECT ${deliveryColumns} ${conditions}`),
+  };
+}
+
+function readDelivery(columns: Columns, salt: number): StoredDelivery {
+  const seq = Number(columns.seq);
+  const createMs = Number(columns.create_ms);
+  const kind = Number(columns.kind);
+  const target = String(columns.target);
+  const body = String(columns.body);
+  const task = Number(columns.task);
+  const isHead = columns.head_seq === seq;
+  const state = Number(columns.state) as DeliveryState;
+  return {
+    row: {
+      seq,
+      id: deliveryIdOf(seq, createMs, salt),
+      upstream: String(columns.upstream),
+      key: String(columns.key),
+      taskId: String(columns.task_id),
+      attempt: String(columns.attempt),
+      kind: kinds[kind] ?? "output",
+      state,
+      isInDoubt: columns.in_doubt === 1 && state === stored,
+      attempts: Number(columns.attempts),
+      createMs,
+      deliverMs: columns.deliver_ms as number | null,
+      endMs: columns.end_ms as number | null,
+      nextAttemptMs: isHead ? (columns.head_due_ms as number | null) : null,
+      failure: columns.failure as Uint8Array | null,
+      answer: String(columns.answer),
+      operation: String(columns.operation),
+      caller: String(columns.caller),
+      isByGateway: columns.by_gateway === 1,
+      payloadBytes: Number(columns.payload_bytes),
+    },
+    task,
+    lane: Number(columns.lane),
+    target,
+    body,
+    isHead,
+    isInFlight: isHead && columns.in_flight === 1,
+    isUrgent: columns.urgent === 1,
+    outcomeTag: String(columns.outcome_tag),
+    outcomeCreateMs: columns.outcome_create_ms as number | null,
+    ownFailures: Number(columns.own_failures),
+    ownFailureMs: columns.own_failure_ms as number | null,
+    isIntact: kind in kinds && checksumOf({ task, kind, target, body, createMs }) === columns.checksum,
+  };
+}

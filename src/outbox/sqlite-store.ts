@@ -1,0 +1,104 @@
+import type { DatabaseSync } from "node:sqlite";
+import { createAccept } from "./accept-report.ts";
+import { createAttempts } from "./claim-deliveries.ts";
+import { createLanes, type Quota } from "./lanes.ts";
+import { createMove } from "./move-delivery.ts";
+import { createPrune } from "./prune-store.ts";
+import { createQueries } from "./query-deliveries.ts";
+import { createRows } from "./sqlite-rows.ts";
+import type { ResultOf, StoreOp } from "./store.ts";
+
+/** A store on an open database, without threads: each call is one transaction. */
+export interface SqliteStore {
+  readonly salt: number;
+  /** Does the operations in one transaction. Throws, and nothing is done, when it cannot be committed. */
+  runAll(ops: readonly StoreOp[]): ResultOf<StoreOp>[];
+}
+
+/**
+ * Creates the store on a database of the current schema, and counts what was under
+ * way as in doubt: whoever worked on it is gone.
+ *
+ * @param nowMs the wall clock
+ * @param randomSalt 14 random bits, for a store that is new
+ */
+export function createSqliteStore(
+  db: DatabaseSync,
+  quota: Quota,
+  nowMs: number,
+  randomSalt: number,
+): SqliteStore {
+  const salt = readSalt(db, randomSalt);
+  doubtWhatWasUnderWay(db, nowMs);
+  const rows = createRows(db, salt);
+  const lanes = createLanes(db, quota);
+  const accept = createAccept(db, rows, lanes);
+  const { claim, settle } = createAttempts(db, rows, lanes);
+  const { retry, discard } = createMove(db, rows, lanes);
+  const prune = createPrune(db, rows);
+  const queries = createQueries(db, rows);
+
+  function run(op: StoreOp): ResultOf<StoreOp> {
+    switch (op.type) {
+      case "accept":
+        return accept(op);
+      case "settle":
+        return settle(op);
+      case "claim":
+        return claim(op);
+      case "retry":
+        return retry(op);
+      case "discard":
+        return discard(op);
+      case "get":
+        return rows.find(op.seq)?.row;
+      case "list":
+        return queries.list(op);
+      case "task":
+        return queries.task(op);
+      case "waiting":
+        return queries.waiting(op);
+      case "prune":
+        return prune(op);
+      case "backlog":
+        return lanes.list();
+      case "verify":
+        return queries.verify(op);
+      default:
+        return op satisfies never;
+    }
+  }
+
+  return {
+    salt,
+    runAll(ops) {
+      db.exec("BEGIN IMMEDIATE");
+      try {
+        const results = ops.map(run);
+        lanes.flush();
+        db.exec("COMMIT");
+        return results;
+      } catch (error) {
+        if (db.isTransaction) {
+          db.exec("ROLLBACK");
+        }
+        lanes.load();
+        throw error;
+      }
+    },
+  };
+}
+
+function readSalt(db: DatabaseSync, randomSalt: number): number {
+  db.prepare("INSERT INTO meta (name, value) VALUES ('salt', ?) ON CONFLICT DO NOTHING").run(
+    String(randomSalt),
+  );
+  return Number(db.prepare("SELECT value FROM meta WHERE name = 'salt'").get()?.value);
+}
+
+function doubtWhatWasUnderWay(db: DatabaseSync, nowMs: number): void {
+  db.exec("BEGIN IMMEDIATE");
+  db.exec("UPDATE delivery SET in_doubt = 1 WHERE seq IN (SELECT head_seq FROM task WHERE in_flight = 1)");
+  db.prepare("UPDATE task SET in_flight = 0, head_due_ms = ? WHERE in_flight = 1").run(nowMs);
+  db.exec("COMMIT");
+}

@@ -1,0 +1,262 @@
+import type { DeliveryState } from "../../gen/taskgate/v1/receipt_pb.ts";
+import type { DeliveryKind, NewDelivery } from "../model/delivery.ts";
+
+/** A delivery as it is in the store, without its payload. Times are the wall clock's. */
+export interface DeliveryRow {
+  /** The order of acceptance, over all tasks. */
+  seq: number;
+  id: string;
+  upstream: string;
+  key: string;
+  taskId: string;
+  attempt: string;
+  kind: DeliveryKind;
+  state: DeliveryState;
+  isInDoubt: boolean;
+  attempts: number;
+  createMs: number;
+  deliverMs: number | null;
+  endMs: number | null;
+  /** When the next attempt is due; null while one is under way or another delivery goes first, and at the end. */
+  nextAttemptMs: number | null;
+  /** A `Failure` in binary form. */
+  failure: Uint8Array | null;
+  /** What the upstream answered, as JSON text; empty: nothing. */
+  answer: string;
+  operation: string;
+  caller: string;
+  isByGateway: boolean;
+  payloadBytes: number;
+}
+
+/** A delivery whose attempt is recorded as begun: it must be sent now. */
+export interface ClaimedDelivery {
+  row: DeliveryRow;
+  target: string;
+  body: string;
+  /** When the task's waiting outcome was accepted; null: none waits. */
+  outcomeCreateMs: number | null;
+  /** How often the upstream answered this one with a failure of its own. */
+  ownFailures: number;
+  /** When it first did. */
+  ownFailureMs: number | null;
+}
+
+/** Takes a report. */
+export interface AcceptOp {
+  type: "accept";
+  delivery: NewDelivery;
+  /** The RPC that made it. */
+  operation: string;
+  caller: string;
+  /** Said in a lost worker's name. */
+  isByGateway: boolean;
+  /** Empty: a repetition is not recognised. */
+  requestId: string;
+  /** A digest of the request's canonical content, to compare repetitions by. */
+  contentHash: string;
+  nowMs: number;
+  /** Record its first attempt as begun, if nothing of its task goes before it. */
+  mayLeave: boolean;
+}
+
+/** Why a report was not taken. */
+export type Refusal =
+  | { reason: "requestIdReused" }
+  | { reason: "taskUnknown" }
+  | { reason: "taskFinished" }
+  | { reason: "conflictingOutcome"; isByGateway: boolean; deliveryId: string }
+  | { reason: "full"; limit: string };
+
+export type AcceptResult =
+  /** Stored. `isFirst`: nothing of its task goes before it. `claimed`: its first attempt is recorded as begun. */
+  | { kind: "stored"; row: DeliveryRow; isFirst: boolean; claimed: ClaimedDelivery | undefined }
+  /** The same report was accepted before. */
+  | { kind: "known"; row: DeliveryRow }
+  | { kind: "refused"; refusal: Refusal };
+
+/** What became of an attempt. */
+export type Settlement =
+  | { kind: "delivered"; answer: string }
+  | { kind: "unconfirmed"; failure: Uint8Array }
+  /** `isTaskOpen`: of an outcome, which then counts no more. */
+  | { kind: "rejected"; failure: Uint8Array; isTaskOpen: boolean }
+  | {
+      kind: "again";
+      failure: Uint8Array;
+      dueMs: number;
+      /** It may have been taken. */
+      isInDoubt: boolean;
+      /** The upstream answered, and the failure is this delivery's own. */
+      isOwnFailure: boolean;
+    };
+
+/** Writes down what became of an attempt. */
+export interface SettleOp {
+  type: "settle";
+  seq: number;
+  settlement: Settlement;
+  nowMs: number;
+  /** Record the first attempt of the task's next delivery as begun. */
+  claimNext: boolean;
+  /** As in `ClaimOp`. */
+  supersede: boolean;
+}
+
+export interface SettleResult {
+  /** Undefined: the delivery had ended before. */
+  row: DeliveryRow | undefined;
+  next: ClaimedDelivery | undefined;
+  /** The task has another delivery that is due and was not claimed. */
+  hasNext: boolean;
+  superseded: DeliveryRow[];
+}
+
+/** Records attempts of deliveries that are due as begun, tasks with outcomes first. */
+export interface ClaimOp {
+  type: "claim";
+  lane: string;
+  limit: number;
+  nowMs: number;
+  /** Nothing is ever due later than this from now: what seems to be, is due (the clock was set back). */
+  maxDelayMs: number;
+  /** Leave out statuses that their task's stored outcome has overtaken. */
+  supersede: boolean;
+}
+
+export interface ClaimResult {
+  claimed: ClaimedDelivery[];
+  superseded: DeliveryRow[];
+  /** Deliveries that must not be sent, because what is stored is not what was accepted. */
+  damaged: DeliveryRow[];
+  /** When the next attempt is due that is not under way; null: none is. */
+  nextDueMs: number | null;
+}
+
+/** Moves a delivery by hand. */
+export interface MoveOp {
+  type: "retry" | "discard";
+  seq: number;
+  nowMs: number;
+}
+
+export type MoveResult =
+  | { kind: "moved"; row: DeliveryRow; lane: string }
+  | { kind: "unknown" }
+  | { kind: "refused"; why: string };
+
+/** Which deliveries to list; what is absent does not narrow. */
+export interface ListFilter {
+  upstream?: string | undefined;
+  states?: readonly DeliveryState[] | undefined;
+  taskId?: string | undefined;
+}
+
+export interface GetOp {
+  type: "get";
+  seq: number;
+}
+
+/** Lists deliveries behind `afterSeq`, oldest first. */
+export interface ListOp {
+  type: "list";
+  filter: ListFilter;
+  afterSeq: number;
+  limit: number;
+}
+
+/** Asks how a task stands. */
+export interface TaskOp {
+  type: "task";
+  upstream: string;
+  key: string;
+}
+
+export interface TaskState {
+  caller: string;
+  hasOutcome: boolean;
+}
+
+/** Finds outcomes that wait for their next attempt. */
+export interface WaitingOp {
+  type: "waiting";
+  upstream: string;
+  afterSeq: number;
+  limit: number;
+}
+
+/** Drops what has ended long enough ago; a bounded number of rows at a time. */
+export interface PruneOp {
+  type: "prune";
+  /** Deliveries that ended before. */
+  deliveriesBeforeMs: number;
+  /** Keep at most so many deliveries that have ended. */
+  maxEnded: number;
+  /** What a request id, an outcome or a task is remembered by. */
+  recordsBeforeMs: number;
+  maxRows: number;
+}
+
+export interface PruneResult {
+  /** There may be more. */
+  isMore: boolean;
+}
+
+/** How much waits in a lane. */
+export interface LaneBacklog {
+  upstream: string;
+  lane: string;
+  rows: number;
+  bytes: number;
+}
+
+export interface BacklogOp {
+  type: "backlog";
+}
+
+/** Compares the checksums of rows behind `afterSeq`. */
+export interface VerifyOp {
+  type: "verify";
+  afterSeq: number;
+  limit: number;
+}
+
+export interface VerifyResult {
+  /** The last row that was read; null: there are no more. */
+  lastSeq: number | null;
+  damaged: string[];
+}
+
+/** An operation with the type of its result. */
+export interface StoreOps {
+  accept: { op: AcceptOp; result: AcceptResult };
+  settle: { op: SettleOp; result: SettleResult };
+  claim: { op: ClaimOp; result: ClaimResult };
+  retry: { op: MoveOp; result: MoveResult };
+  discard: { op: MoveOp; result: MoveResult };
+  get: { op: GetOp; result: DeliveryRow | undefined };
+  list: { op: ListOp; result: DeliveryRow[] };
+  task: { op: TaskOp; result: TaskState | undefined };
+  waiting: { op: WaitingOp; result: DeliveryRow[] };
+  prune: { op: PruneOp; result: PruneResult };
+  backlog: { op: BacklogOp; result: LaneBacklog[] };
+  verify: { op: VerifyOp; result: VerifyResult };
+}
+
+export type StoreOp = StoreOps[keyof StoreOps]["op"];
+export type ResultOf<Op extends StoreOp> = Op extends { type: infer Type extends keyof StoreOps }
+  ? StoreOps[Type]["result"]
+  : never;
+
+/**
+ * Where reports wait. Operations take effect in the order of their calls. After
+ * an operation has resolved, what it wrote survives a crash of the process and
+ * of the machine. It rejects when that cannot be promised.
+ */
+export interface Store {
+  run<Op extends StoreOp>(op: Op): Promise<ResultOf<Op>>;
+  /** Tells this store's delivery ids from others'. */
+  readonly salt: number;
+  /** Waits for what is under way, and closes. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,139 @@
+import { Worker } from "node:worker_threads";
+import type { Quota } from "./lanes.ts";
+import type { Synchronous } from "./open-database.ts";
+import type { ResultOf, Store, StoreOp } from "./store.ts";
+import type { StoreWorkerData, StoreWorkerMessage } from "./store-worker.ts";
+
+export interface WorkerStoreOptions {
+  directory: string;
+  quota: Quota;
+  /** Default: FULL, the only one that keeps what is promised. */
+  synchronous?: Synchronous;
+  /** Is told once that nothing can be stored safely any more. */
+  onFatal: (error: Error) => void;
+}
+
+/** A store whose database is in another thread. */
+export interface WorkerStore extends Store {
+  /** What an operator must be told of the opening. */
+  readonly damage: string | undefined;
+  /** The last process did not close it: its rows should be compared with their checksums. */
+  readonly wasUnclean: boolean;
+}
+
+interface Waiting {
+  op: StoreOp;
+  resolve: (result: never) => void;
+  reject: (error: Error) => void;
+}
+
+/**
+ * Opens the store of a directory on a thread of its own. Operations that come while
+ * a commit is under way go together into the next one: many calls share one sync.
+ * Rejects when the directory cannot be used.
+ */
+export async function openWorkerStore(options: WorkerStoreOptions): Promise<WorkerStore> {
+  const { directory, quota, synchronous = "FULL", onFatal } = options;
+  const workerData: StoreWorkerData = { directory, quota, synchronous };
+  // In a checkout the sources run as they are, in the package what was built of them.
+  const file = import.meta.url.endsWith(".ts") ? "./store-worker.ts" : "./store-worker.js";
+  const worker = new Worker(new URL(file, import.meta.url), { workerData });
+  const opened = await firstMessage(worker);
+  if (opened.kind !== "opened") {
+    await worker.terminate();
+    throw new Error(opened.kind === "notOpened" ? opened.message : "the store's thread does not answer");
+  }
+
+  let queue: Waiting[] = [];
+  let underWay: Waiting[] = [];
+  let isScheduled = false;
+  let failure: Error | undefined;
+  let closed: (() => void) | undefined;
+
+  function schedule(): void {
+    if (!isScheduled && underWay.length === 0) {
+      isScheduled = true;
+      setImmediate(commit);
+    }
+  }
+
+  function commit(): void {
+    isScheduled = false;
+    if (queue.length > 0) {
+      underWay = queue;
+      queue = [];
+      worker.postMessage(underWay.map(({ op }) => op));
+    } else if (closed !== undefined) {
+      worker.postMessage("close");
+    }
+  }
+
+  function fail(error: Error): void {
+    if (failure === undefined) {
+      failure = error;
+      onFatal(error);
+    }
+    for (const { reject } of [...underWay.splice(0), ...queue.splice(0)]) {
+      reject(error);
+    }
+  }
+
+  worker.on("message", (message: StoreWorkerMessage) => {
+    const batch = underWay;
+    underWay = [];
+    if (message.kind === "committed") {
+      for (const [index, { resolve }] of batch.entries()) {
+        resolve(message.results[index] as never);
+      }
+    } else if (message.kind === "notCommitted") {
+      const error = new Error(`the store could not write: ${message.message}`);
+      for (const { reject } of batch) {
+        reject(error);
+      }
+      if (message.isFatal) {
+        fail(error);
+      }
+    }
+    if (queue.length > 0 || closed !== undefined) {
+      schedule();
+    }
+  });
+  worker.on("error", (error) => fail(new Error("the store's thread failed", { cause: error })));
+  worker.on("exit", () => {
+    if (closed === undefined) {
+      fail(new Error("the store's thread has ended"));
+    }
+    closed?.();
+  });
+
+  return {
+    salt: opened.salt,
+    damage: opened.damage,
+    wasUnclean: opened.wasUnclean,
+    run: <Op extends StoreOp>(op: Op) =>
+      new Promise<ResultOf<Op>>((resolve, reject) => {
+        if (failure !== undefined || closed !== undefined) {
+          reject(failure ?? new Error("the store is closed"));
+          return;
+        }
+        queue.push({ op, resolve, reject });
+        schedule();
+      }),
+    close: () =>
+      new Promise<void>((resolve) => {
+        closed = resolve;
+        if (failure === undefined) {
+          schedule();
+        } else {
+          void worker.terminate().then(() => resolve());
+        }
+      }),
+  };
+}
+
+function firstMessage(worker: Worker): Promise<StoreWorkerMessage> {
+  return new Promise((resolve, reject) => {
+    worker.once("message", resolve);
+    worker.once("error", reject);
+  });
+}
