@@ -44,7 +44,11 @@ export function startMaintenance(deps: MaintenanceDeps): () => void {
   async function verify(): Promise<void> {
     let afterSeq: number | null = 0;
     while (afterSeq !== null && !isStopped) {
-      const { lastSeq, damaged }: VerifyResult = await store.run({ type: "verify", afterSeq, limit: verifyRows });
+      const { lastSeq, damaged }: VerifyResult = await store.run({
+        type: "verify",
+        afterSeq,
+        limit: verifyRows,
+      });
       for (const deliveryId of damaged) {
         onAlarm("a stored delivery is damaged and will not be sent", { deliveryId });
       }

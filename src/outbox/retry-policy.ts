@@ -82,7 +82,13 @@ export function settlementOf(
       reserveRetryMs(),
       retryAfterMs(result.failure) ?? 0,
     );
-    return { kind: "again", failure, dueMs: nowMs + Math.min(delayMs, maxDelayMs), isInDoubt, isOwnFailure };
+    return {
+      kind: "again",
+      failure,
+      dueMs: Math.ceil(nowMs + Math.min(delayMs, maxDelayMs)),
+      isInDoubt,
+      isOwnFailure,
+    };
   }
 
   switch (result.kind) {

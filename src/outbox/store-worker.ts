@@ -1,7 +1,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import type { Quota } from "./lanes.ts";
 import type { Synchronous } from "./open-database.ts";
-import { openStore } from "./open-store.ts";
+import { type OpenedStore, openStore } from "./open-store.ts";
 import type { ResultOf, StoreOp } from "./store.ts";
 
 /** What the worker is started with. */
@@ -15,9 +15,12 @@ export interface StoreWorkerData {
 export type StoreWorkerMessage =
   | { kind: "opened"; salt: number; damage: string | undefined; wasUnclean: boolean }
   | { kind: "notOpened"; message: string }
-  | { kind: "committed"; results: ResultOf<StoreOp>[] }
+  | { kind: "committed"; results: OpResult[] }
   /** `isFatal`: nothing that is stored from now on would be safe. */
   | { kind: "notCommitted"; message: string; isFatal: boolean };
+
+/** What came of one operation. */
+export type OpResult = { result: ResultOf<StoreOp> } | { problem: string };
 
 // The thread that owns the database, so that the event loop never waits for a disk.
 const { directory, synchronous, quota } = workerData as StoreWorkerData;
@@ -36,7 +39,7 @@ try {
       return;
     }
     try {
-      say({ kind: "committed", results: store.runAll(ops) });
+      say({ kind: "committed", results: runAll(store, ops) });
     } catch (error) {
       say({ kind: "notCommitted", message: messageOf(error), isFatal: store.isFatal(error) });
     }
@@ -44,6 +47,18 @@ try {
 } catch (error) {
   say({ kind: "notOpened", message: messageOf(error) });
   parentPort?.close();
+}
+
+// Together where that is possible; one that fails must not take the others with it.
+function runAll(store: OpenedStore, ops: readonly StoreOp[]): OpResult[] {
+  try {
+    return store.runAll(ops).map((result) => ({ result }));
+  } catch (error) {
+    if (store.isFatal(error)) {
+      throw error;
+    }
+    return ops.length === 1 ? [{ problem: messageOf(error) }] : ops.flatMap((op) => runAll(store, [op]));
+  }
 }
 
 function messageOf(error: unknown): string {

@@ -82,8 +82,13 @@ export async function openWorkerStore(options: WorkerStoreOptions): Promise<Work
     const batch = underWay;
     underWay = [];
     if (message.kind === "committed") {
-      for (const [index, { resolve }] of batch.entries()) {
-        resolve(message.results[index] as never);
+      for (const [index, { resolve, reject }] of batch.entries()) {
+        const outcome = message.results[index] ?? { problem: "no result" };
+        if ("result" in outcome) {
+          resolve(outcome.result as never);
+        } else {
+          reject(new Error(`the store could not write: ${outcome.problem}`));
+        }
       }
     } else if (message.kind === "notCommitted") {
       const error = new Error(`the store could not write: ${message.message}`);
