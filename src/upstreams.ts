@@ -8,7 +8,8 @@ import { createOrchestra, orchestraCapabilities } from "./upstream/orchestra.ts"
 import { createOrchestrator, type Orchestrator, orchestratorCapabilities } from "./upstream/orchestrator.ts";
 
 const connections = 64;
-const maxResponseBytes = 16 * 1024 * 1024;
+// Aidbox's lists have no paging; the others say a sentence.
+const maxResponseBytes = { aidbox: 8 * 1024 * 1024, orchestra: 256 * 1024, orchestrator: 256 * 1024 };
 const connectTimeoutMs = 5000;
 
 /** An upstream as `GetInfo` tells of it. */
@@ -38,10 +39,16 @@ export interface Upstreams {
 export function createUpstreams(config: Config, now: () => number): Upstreams {
   const clients = new Map<string, HttpClient>();
   // One set of connections per origin and purpose.
-  function httpOf(origin: string, purpose = ""): HttpClient {
-    const name = `${origin} ${purpose}`;
+  function httpOf(upstream: keyof typeof maxResponseBytes, origin: string, purpose = ""): HttpClient {
+    const name = `${upstream} ${origin} ${purpose}`;
     const client =
-      clients.get(name) ?? createHttpClient({ origin, connections, maxResponseBytes, connectTimeoutMs });
+      clients.get(name) ??
+      createHttpClient({
+        origin,
+        connections,
+        maxResponseBytes: maxResponseBytes[upstream],
+        connectTimeoutMs,
+      });
     clients.set(name, client);
     return client;
   }
@@ -49,7 +56,7 @@ export function createUpstreams(config: Config, now: () => number): Upstreams {
   const orchestra =
     config.orchestra &&
     createOrchestra({
-      http: httpOf(config.orchestra.origin),
+      http: httpOf("orchestra", config.orchestra.origin),
       webhookPath: config.orchestra.webhookPath,
       apiKey: constant(config.orchestra.apiKey),
       timeoutMs: config.orchestra.timeoutMs,
@@ -59,7 +66,7 @@ export function createUpstreams(config: Config, now: () => number): Upstreams {
   const bases = new Map(
     config.orchestrator?.bases.map(({ origin, path, token }) => [
       origin + path,
-      { http: httpOf(origin), basePath: path, token: constant(token) },
+      { http: httpOf("orchestrator", origin), basePath: path, token: constant(token) },
     ]),
   );
   const orchestrator = createOrchestrator({ bases, timeoutMs: config.orchestrator?.timeoutMs ?? 0, now });
@@ -69,8 +76,8 @@ export function createUpstreams(config: Config, now: () => number): Upstreams {
   const aidbox =
     config.aidbox &&
     createAidbox({
-      rpc: aidboxRpc(config.aidbox, httpOf(config.aidbox.base.origin)),
-      longPollRpc: aidboxRpc(config.aidbox, httpOf(config.aidbox.base.origin, "long-poll")),
+      rpc: aidboxRpc(config.aidbox, httpOf("aidbox", config.aidbox.base.origin)),
+      longPollRpc: aidboxRpc(config.aidbox, httpOf("aidbox", config.aidbox.base.origin, "long-poll")),
       timeoutMs: config.aidbox.timeoutMs,
       notifications: config.aidbox.notifications,
     });

@@ -32,8 +32,8 @@ export function parseConfig(sources: ConfigSources): ConfigResult {
 
   const listen = read.address("listen");
   const tls = parseTls(read, problems);
-  const authToken = read.text("authToken");
-  const adminToken = read.text("adminToken");
+  const authToken = read.token("authToken");
+  const adminToken = read.token("adminToken");
   if (listen !== undefined && !isLocalAddress(listen)) {
     if (authToken === undefined && adminToken === undefined) {
       problems.push(
@@ -116,6 +116,13 @@ function createReader(sources: ConfigSources, problems: string[]) {
       return path === undefined ? undefined : file(envOf(name), path);
     },
     text: (name: SettingName) => nonEmpty(value(name)),
+    // A header carries it, and must be able to.
+    token: (name: SettingName): string | undefined =>
+      parsed(
+        name,
+        (text) => (/^[\x21-\x7e]*$/.test(text) ? text : undefined),
+        "printable ASCII without spaces",
+      ) || undefined,
     address: (name: SettingName): ListenAddress | undefined =>
       parsed(name, parseListenAddress, "host:port or unix:PATH"),
     tcpAddress: (name: SettingName): TcpAddress | undefined =>
@@ -128,7 +135,14 @@ function createReader(sources: ConfigSources, problems: string[]) {
         "host:port",
       ),
     durationMs: (name: SettingName): number =>
-      parsed(name, parseDurationMs, "a duration such as 30s, 500ms or 2m") ?? 0,
+      parsed(
+        name,
+        (text) => {
+          const ms = parseDurationMs(text);
+          return ms !== undefined && ms >= 1 && ms <= maxDurationMs ? ms : undefined;
+        },
+        "a duration such as 30s, 500ms or 2m, up to 576h",
+      ) ?? 0,
     count: (name: SettingName): number =>
       parsed(name, (text) => (/^[1-9]\d{0,14}$/.test(text) ? Number(text) : undefined), "a number from 1") ??
       0,
@@ -147,6 +161,9 @@ function createReader(sources: ConfigSources, problems: string[]) {
     texts: (name: SettingName): readonly string[] => splitList(value(name) ?? ""),
   };
 }
+
+// What a timer of Node can hold.
+const maxDurationMs = 24 * 86_400_000;
 
 const booleans = new Map([
   ["true", true],
@@ -172,7 +189,7 @@ function parseTls(read: Reader, problems: string[]): Config["tls"] {
 }
 
 function parseOrchestra(read: Reader, problems: string[]): Config["orchestra"] {
-  const apiKey = read.text("orchestraApiKey");
+  const apiKey = read.token("orchestraApiKey");
   const url = read.webhookUrl("orchestraWebhookUrl");
   if (apiKey === undefined || url === undefined) {
     return undefined;
@@ -208,7 +225,7 @@ function parseOrchestrator(read: Reader, problems: string[]): Config["orchestrat
     return undefined;
   }
   // A credential goes to its own base only, so several bases need as many.
-  const tokens = read.text("orchestratorToken")?.split(",") ?? urls.map(() => "");
+  const tokens = read.token("orchestratorToken")?.split(",") ?? urls.map(() => "");
   if (tokens.length !== urls.length) {
     problems.push(
       `${envOf("orchestratorToken")} must hold one token for each of the ${urls.length} URLs in ${envOf("orchestratorUrl")}, with commas between`,

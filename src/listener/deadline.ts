@@ -35,6 +35,16 @@ export function grantDeadline(headers: TimeoutHeaders, policy: DeadlinePolicy): 
   rewriteTimeout(headers, (askedMs) => grantedMs(askedMs, policy));
 }
 
+/** The time that the headers of a unary call grant. */
+export function grantedTimeoutMs(headers: TimeoutHeaders, policy: DeadlinePolicy): number {
+  let grantedTime = policy.maxMs;
+  rewriteTimeout(headers, (askedMs) => {
+    grantedTime = grantedMs(askedMs, policy);
+    return undefined;
+  });
+  return grantedTime;
+}
+
 // What a timer of Node can hold; a longer one would end at once.
 const maxTimerMs = 2 ** 31 - 1;
 

@@ -18,6 +18,8 @@ import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { compressionGzip, universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import type { CallHead } from "../model/access.ts";
 import { pathOf, type Route } from "../model/route.ts";
+import { type BodyBudget, noRoomError, stalledError } from "./body-budget.ts";
+import { headKey, isHost } from "./call-head.ts";
 import { type DeadlinePolicy, grantDeadline, grantedMs, parseGrpcTimeout } from "./deadline.ts";
 import type { DescribeError } from "./describe-errors.ts";
 import { headersOf, LaneContext } from "./lane-context.ts";
@@ -31,6 +33,7 @@ export interface FastLaneOptions {
   describe: DescribeError;
   deadlines: DeadlinePolicy;
   maxMessageBytes: number;
+  bodyBudget: BodyBudget;
   /** Is told of an error that is no `ConnectError`; the caller sees only that it is internal. */
   onUnexpectedError: (error: unknown, path: string) => void;
 }
@@ -64,8 +67,9 @@ const headBytes = 5;
  * read, is given to Connect's own handler.
  */
 export function createFastLane(options: FastLaneOptions): FastLane {
-  const { deadlines, maxMessageBytes } = options;
+  const { deadlines, maxMessageBytes, bodyBudget } = options;
   const methods = createMethods(options);
+  const isKnownHost = createHostCheck();
 
   async function serve(call: LaneCall, body: Buffer): Promise<void> {
     const { method, context } = call;
@@ -99,7 +103,8 @@ export function createFastLane(options: FastLaneOptions): FastLane {
   return (stream, headers) => {
     const method = methods.get(headers[":path"] ?? "");
     const askedMs = parseGrpcTimeout(single(headers["grpc-timeout"]));
-    if (method === undefined || askedMs === "invalid" || !isPlain(headers)) {
+    const host = headers[":authority"] ?? headers.host;
+    if (method === undefined || askedMs === "invalid" || !isPlain(headers) || !isKnownHost(host)) {
       return false;
     }
     const context = new LaneContext(method.spec.method, headers, grantedMs(askedMs, deadlines));
@@ -109,20 +114,46 @@ export function createFastLane(options: FastLaneOptions): FastLane {
     stream.once("close", () => context.leave());
     try {
       const { origin, authorization } = headers;
-      options.admit(
-        { path: method.path, host: headers[":authority"] ?? "", origin, authorization },
-        context.values,
-      );
+      const head = { path: method.path, host: host ?? "", origin, authorization };
+      context.values.set(headKey, head);
+      options.admit(head, context.values);
     } catch (error) {
       fail(call, error);
       return true;
     }
-    readBody(stream, maxMessageBytes, (body) => {
+    const reading = readBody(stream, maxMessageBytes, bodyBudget, (body) => {
+      if (body === undefined) {
+        fail(call, noRoomError());
+        return;
+      }
       serve(call, body).catch((error) => {
         options.onUnexpectedError(error, method.path);
         stream.close(constants.NGHTTP2_INTERNAL_ERROR);
       });
     });
+    context.signal.addEventListener("abort", () => {
+      if (reading.stop()) {
+        fail(call, stalledError());
+      }
+    });
+    return true;
+  };
+}
+
+// The authorities that clients use are few, and reading one as a URL costs more
+// than the rest of what is asked of a head.
+function createHostCheck(): (host: string | undefined) => boolean {
+  const known = new Set<string>();
+  return (host) => {
+    if (host !== undefined && known.has(host)) {
+      return true;
+    }
+    if (host === undefined || !isHost(host)) {
+      return false;
+    }
+    if (known.size < 100) {
+      known.add(host);
+    }
     return true;
   };
 }
@@ -151,17 +182,41 @@ function isPlain(headers: IncomingHttpHeaders): boolean {
   );
 }
 
-// Reads a body until its end, or until it is longer than any that is plain.
-function readBody(stream: ServerHttp2Stream, maxMessageBytes: number, done: (body: Buffer) => void): void {
+// Reads a body until its end, or until it is longer than any that is plain;
+// undefined: there was no room for it.
+function readBody(
+  stream: ServerHttp2Stream,
+  maxMessageBytes: number,
+  budget: BodyBudget,
+  done: (body: Buffer | undefined) => void,
+): { stop: () => boolean } {
+  let isReading = true;
   const chunks: Buffer[] = [];
   let size = 0;
   let expected = headBytes;
+  // False: it had ended before.
+  function stop(): boolean {
+    const wasReading = isReading;
+    if (isReading) {
+      isReading = false;
+      stream.off("data", onData);
+      stream.off("end", finish);
+      stream.off("close", stop);
+      budget.give(size);
+    }
+    return wasReading;
+  }
   function finish(): void {
-    stream.off("data", onData);
-    stream.off("end", finish);
-    done(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks));
+    if (stop()) {
+      done(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks));
+    }
   }
   function onData(chunk: Buffer): void {
+    if (!budget.take(chunk.length)) {
+      stop();
+      done(undefined);
+      return;
+    }
     chunks.push(chunk);
     size += chunk.length;
     if (expected === headBytes && size >= headBytes) {
@@ -175,6 +230,8 @@ function readBody(stream: ServerHttp2Stream, maxMessageBytes: number, done: (bod
   }
   stream.on("data", onData);
   stream.once("end", finish);
+  stream.once("close", stop);
+  return { stop };
 }
 
 // Undefined: not one whole message that can be read.

@@ -40,7 +40,7 @@ export interface Listener {
 export async function listen(options: ListenerOptions): Promise<Listener> {
   const { handler } = options;
   const sockets = new Set<Socket>();
-  const sessions = new Set<ServerHttp2Session>();
+  const sessions = new Map<ServerHttp2Session, Socket>();
   let isClosing = false;
 
   // Only makes Node's request and response objects for streams that are handed
@@ -66,14 +66,18 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
       compat.emit("stream", stream, headers, flags, rawHeaders);
     }
   });
-  h2.on("session", (session) => {
-    session.setLocalWindowSize(4 * 1024 * 1024);
-    sessions.add(session);
-    session.once("close", () => sessions.delete(session));
-    if (isClosing) {
-      session.close();
-    }
-  });
+
+  function serveHttp2(socket: Socket): void {
+    h2.once("session", (session) => {
+      session.setLocalWindowSize(4 * 1024 * 1024);
+      sessions.set(session, socket);
+      session.once("close", () => sessions.delete(session));
+      if (isClosing) {
+        session.close();
+      }
+    });
+    h2.emit("connection", socket);
+  }
 
   const h1 = http.createServer(
     { headersTimeout: options.firstByteTimeoutMs, requestTimeout: 0, keepAliveTimeout: 60_000 },
@@ -89,13 +93,21 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
   // It never listens by itself, but only then begins to watch its timeouts.
   h1.emit("listening");
 
-  function accept(socket: Socket): void {
+  // Of TLS as well, before its handshake: a socket that stalls there must be closed, too.
+  function track(socket: Socket): void {
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
-    // What there is to say of a broken connection is said by its end.
-    socket.on("error", () => undefined);
+    ignoreErrors(socket);
+  }
+
+  function accept(socket: Socket): void {
     if (socket instanceof tls.TLSSocket) {
-      (socket.alpnProtocol === "h2" ? h2 : h1).emit("connection", socket);
+      ignoreErrors(socket);
+      if (socket.alpnProtocol === "h2") {
+        serveHttp2(socket);
+      } else {
+        h1.emit("connection", socket);
+      }
       return;
     }
     socket.setTimeout(options.firstByteTimeoutMs, () => socket.destroy());
@@ -103,7 +115,7 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
       socket.setTimeout(0);
       if (isHttp2) {
         // It takes the bytes that were put back, and then the handle itself.
-        h2.emit("connection", socket);
+        serveHttp2(socket);
       } else {
         h1.emit("connection", socket);
         socket.resume();
@@ -128,6 +140,8 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
           },
           accept,
         );
+  server.prependListener("connection", track);
+  server.on("tlsClientError", (_, socket: Socket) => socket.destroy());
   server.maxConnections = options.maxConnections;
   const address = await bind(server, options.address);
   const stopKeepAlive = keepAlive(sessions, options.pingIntervalMs);
@@ -138,7 +152,7 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
       isClosing = true;
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       const timer = setTimeout(() => destroyAll(sockets), graceMs);
-      for (const session of sessions) {
+      for (const session of sessions.keys()) {
         session.close();
       }
       h1.closeIdleConnections();
@@ -155,6 +169,11 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
       h1.close(() => undefined);
     },
   };
+}
+
+// What there is to say of a broken connection is said by its end.
+function ignoreErrors(socket: Socket): void {
+  socket.on("error", () => undefined);
 }
 
 function destroyAll(sockets: ReadonlySet<Socket>): void {

@@ -4,7 +4,6 @@ import {
   ConnectError,
   type ContextValues,
   createConnectRouter,
-  createContextKey,
   createContextValues,
 } from "@connectrpc/connect";
 import type { UniversalHandler } from "@connectrpc/connect/protocol";
@@ -16,8 +15,10 @@ import {
 } from "@connectrpc/connect-node";
 import type { CallHead } from "../model/access.ts";
 import type { Route } from "../model/route.ts";
+import { createBodyBudget, limitedBody } from "./body-budget.ts";
+import { headKey, isHost } from "./call-head.ts";
 import { applyCors } from "./cors.ts";
-import { capStreamDeadline, type DeadlinePolicy, grantDeadline } from "./deadline.ts";
+import { capStreamDeadline, type DeadlinePolicy, grantDeadline, grantedTimeoutMs } from "./deadline.ts";
 import { type DescribeError, describeErrors } from "./describe-errors.ts";
 import { createFastLane } from "./fast-lane.ts";
 import { logErrors } from "./log-errors.ts";
@@ -51,15 +52,15 @@ export interface RpcHandler {
   onRequest(request: NodeRequest, response: NodeResponse): void;
 }
 
-const headKey = createContextKey<CallHead>(
-  { path: "", host: "", origin: undefined, authorization: undefined },
-  { description: "what admission decides by" },
-);
+// What unfinished bodies may hold of the memory, and how long one may take.
+const maxHeldBodyBytes = 128 * 1024 * 1024;
+const maxBodyMs = 60_000;
 
 /** Creates the handler of the given routes: Connect's adapter, and the lane beside it. */
 export function createRpcHandler(options: RpcHandlerOptions): RpcHandler {
   const handlers = createHandlers(options);
-  const lane = options.fastLane ? createFastLane({ ...options, handlers }) : undefined;
+  const bodyBudget = createBodyBudget(maxHeldBodyBytes);
+  const lane = options.fastLane ? createFastLane({ ...options, handlers, bodyBudget }) : undefined;
 
   async function serve(
     handler: UniversalHandler,
@@ -67,7 +68,8 @@ export function createRpcHandler(options: RpcHandlerOptions): RpcHandler {
     request: NodeRequest,
     response: NodeResponse,
   ): Promise<void> {
-    if (handler.method.methodKind === "unary") {
+    const isUnary = handler.method.methodKind === "unary";
+    if (isUnary) {
       grantDeadline(request.headers, options.deadlines);
     } else {
       capStreamDeadline(request.headers);
@@ -80,6 +82,13 @@ export function createRpcHandler(options: RpcHandlerOptions): RpcHandler {
     };
     const values = createContextValues().set(headKey, head);
     const universal = universalRequestFromNodeRequest(request, response, undefined, values);
+    if (isUnary) {
+      universal.body = limitedBody(
+        universal.body as AsyncIterable<Uint8Array>,
+        bodyBudget,
+        Math.min(maxBodyMs, grantedTimeoutMs(request.headers, options.deadlines)),
+      );
+    }
     await universalResponseToNodeResponse(await handler(universal), response);
   }
 
@@ -135,9 +144,4 @@ function createHandlers(options: RpcHandlerOptions): ReadonlyMap<string, Univers
 
 function hostOf(request: NodeRequest): string | undefined {
   return "authority" in request && request.authority !== "" ? request.authority : request.headers.host;
-}
-
-// An authority is a host and perhaps a port: nothing that a URL reads as more.
-function isHost(host: string | undefined): boolean {
-  return host !== undefined && /^[^/?#@\\\s]+$/.test(host) && URL.canParse(`http://${host}`);
 }

@@ -18,14 +18,19 @@ export const reasonHeader = "taskgate-reason";
  */
 export function errorFromFailure(failure: Failure, violations: readonly FieldViolation[] = []): ConnectError {
   const reason = reasonName(failure.reason);
+  const metadata = Object.fromEntries(
+    Object.entries(failure.metadata).map(([name, value]) => [name, cut(value, maxMetadataLength)]),
+  );
   const details: ConnectError["details"] = [
     {
       desc: ErrorInfoSchema,
-      value: create(ErrorInfoSchema, { reason, domain: "taskgate", metadata: failure.metadata }),
+      value: create(ErrorInfoSchema, { reason, domain: "taskgate", metadata }),
     },
   ];
   if (violations.length > 0) {
-    const init: MessageInitShape<typeof BadRequestSchema> = { fieldViolations: [...violations] };
+    const init: MessageInitShape<typeof BadRequestSchema> = {
+      fieldViolations: violations.slice(0, maxViolations),
+    };
     details.push({ desc: BadRequestSchema, value: create(BadRequestSchema, init) });
   }
   if (failure.retryDelay !== undefined) {
@@ -34,9 +39,20 @@ export function errorFromFailure(failure: Failure, violations: readonly FieldVio
       value: create(RetryInfoSchema, { retryDelay: failure.retryDelay }),
     });
   }
-  const error = new ConnectError(failure.message, failure.code, { [reasonHeader]: reason });
+  const error = new ConnectError(cut(failure.message, maxMessageLength), failure.code, {
+    [reasonHeader]: reason,
+  });
   error.details = details;
   return error;
+}
+
+// gRPC carries errors in headers, twice, and clients take 8 KiB of them.
+const maxViolations = 10;
+const maxMessageLength = 1000;
+const maxMetadataLength = 300;
+
+function cut(text: string, maxLength: number): string {
+  return text.length > maxLength ? `${text.slice(0, maxLength - 3).replace(/\p{Cs}$/u, "")}...` : text;
 }
 
 const reasonsByCode = new Map<Code, ErrorReason>([
@@ -49,11 +65,13 @@ const reasonsByCode = new Map<Code, ErrorReason>([
 
 /** Gives an error that Connect made by itself the details that ours have. */
 export function describeError(error: ConnectError): ConnectError {
-  const reason = reasonsByCode.get(error.code);
+  // Bytes that are no message are the caller's, though Connect calls it internal.
+  const code = /^parse binary\b/.test(error.rawMessage) ? Code.InvalidArgument : error.code;
+  const reason = reasonsByCode.get(code);
   if (error.details.length > 0 || reason === undefined) {
     return error;
   }
-  const described = errorFromFailure(createFailure(reason, error.rawMessage, { code: error.code }));
+  const described = errorFromFailure(createFailure(reason, error.rawMessage, { code }));
   for (const [name, value] of error.metadata) {
     described.metadata.set(name, value);
   }
@@ -62,8 +80,13 @@ export function describeError(error: ConnectError): ConnectError {
 
 /** The error for a request with bad fields. */
 export function invalidRequest(violations: readonly FieldViolation[]): ConnectError {
-  const message = violations.map(({ field, description }) => `${field} ${description}`).join("; ");
-  return errorFromFailure(createFailure(ErrorReason.INVALID_REQUEST, message), violations);
+  const shown = violations.slice(0, maxViolations).map(({ field, description }) => ({
+    field: cut(field, maxMetadataLength),
+    description: cut(description, maxMetadataLength),
+  }));
+  const more = violations.length > shown.length ? [`and ${violations.length - shown.length} more`] : [];
+  const words = [...shown.map(({ field, description }) => `${field} ${description}`), ...more];
+  return errorFromFailure(createFailure(ErrorReason.INVALID_REQUEST, words.join("; ")), shown);
 }
 
 /** The error for an upstream that the gateway runs without. */

@@ -123,11 +123,15 @@ async function sameAsBefore<Created extends { definition: string; resourceJson: 
   if (before === undefined) {
     return result;
   }
-  const resource = JSON.parse(before.resourceJson) as { params?: unknown; label?: unknown };
+  const resource = parseExactly(before.resourceJson) as Record<string, unknown>;
+  const { label, executeAt, params: paramsBefore } = resource;
   const isSame =
     before.definition === request.definition &&
-    (resource.label ?? "") === request.label &&
-    isDeepStrictEqual(resource.params, JSON.parse(params));
+    (label ?? "") === request.label &&
+    (!("executeTime" in request) ||
+      (executeAt ?? "") === request.executeTime ||
+      request.executeTime === "") &&
+    isDeepStrictEqual(paramsBefore, parseExactly(params));
   return isSame
     ? { kind: "ok", value: before }
     : {
@@ -137,6 +141,13 @@ async function sameAsBefore<Created extends { definition: string; resourceJson: 
           "the request_id came before with other content",
         ),
       };
+}
+
+// Numbers as they are written: two that differ must not become one.
+function parseExactly(json: string): unknown {
+  return JSON.parse(json, (_, value: unknown, context?: { source?: string }) =>
+    typeof value === "number" ? `number ${context?.source ?? value}` : value,
+  );
 }
 
 function checkId(id: string): void {

@@ -54,7 +54,7 @@ function createHealthService(state: ServingState, stopping: AbortSignal): Servic
     check({ service }) {
       const status = statusOf(service);
       if (status === Status.SERVICE_UNKNOWN) {
-        throw new ConnectError(`unknown service ${service}`, Code.NotFound);
+        throw new ConnectError(`unknown service ${service.slice(0, 100)}`, Code.NotFound);
       }
       return { status };
     },

@@ -203,7 +203,7 @@ export function createAidbox(options: AidboxOptions) {
       }
       const result = await rpc.send(body, timeoutMs, signal);
       if (result.kind === "accepted") {
-        return { kind: "accepted", answer: resource(result.result) ?? "" };
+        return acceptedFor(id, resource(result.result));
       }
       return result.kind === "rejected" ? explainRefusal(result, { id, execId }, signal) : result;
     },
@@ -273,6 +273,19 @@ const outcomeOf: Readonly<Record<string, string>> = {
   "awf.task/success": "succeeded",
   "awf.task/fail": "failed",
 };
+
+// Success is the task, as it is now. Anything else may be somebody else's answer.
+function acceptedFor(id: string, resourceJson: string | undefined): AttemptResult {
+  if (resourceJson !== undefined && (JSON.parse(resourceJson) as { id?: unknown }).id === id) {
+    return { kind: "accepted", answer: resourceJson };
+  }
+  const failure = createFailure(
+    ErrorReason.UPSTREAM_UNCERTAIN,
+    "aidbox answered with a result that is not the task",
+    { metadata: { upstream: "aidbox", http_status: "200" } },
+  );
+  return { kind: "inDoubt", failure };
+}
 
 function unsettled(failure: Failure): AttemptFailure {
   return {

@@ -94,6 +94,8 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
   };
 }
 
+// Without a byte order mark, if there is one.
+const utf8 = new TextDecoder();
 const endedByCaller = "the call was ended by its caller";
 
 interface ExchangeEvents {
@@ -147,11 +149,14 @@ function createExchange(
       controller = started;
     },
     onResponseStart(_, statusCode, responseHeaders) {
+      if (statusCode < 200) {
+        return;
+      }
       status = statusCode;
       headers = firstValues(responseHeaders);
       const coding = headers["content-encoding"] ?? "";
       if (coding !== "" && coding.toLowerCase() !== "identity") {
-        fail(`the answer has the content-encoding ${coding.slice(0, 40)}, which was not asked for`);
+        fail("the answer has a content-encoding, which was not asked for");
       }
     },
     onResponseData(_, chunk) {
@@ -164,7 +169,7 @@ function createExchange(
     },
     onResponseEnd() {
       const body = chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks);
-      settle({ kind: "answered", status, headers, body: body.toString("utf8") });
+      settle({ kind: "answered", status, headers, body: utf8.decode(body) });
       onFinished();
     },
     onResponseError(_, error) {

@@ -99,6 +99,11 @@ export function contentTypeWords(answer: HttpAnswer, secrets: readonly string[])
   return excerpt(answer.headers["content-type"] ?? "", secrets) || "no content-type";
 }
 
+// A secret as it is, and as JSON and a URL write it.
+function formsOf(secret: string): string[] {
+  return [...new Set([secret, JSON.stringify(secret).slice(1, -1), encodeURIComponent(secret)])];
+}
+
 /**
  * Cuts what an upstream said to a length for people, in one line and without the
  * given secrets.
@@ -106,10 +111,9 @@ export function contentTypeWords(answer: HttpAnswer, secrets: readonly string[])
 export function excerpt(text: string, secrets: readonly string[]): string {
   let clean = text;
   // One secret may hold another, which must not break it before it is found.
-  for (const secret of secrets.toSorted((a, b) => b.length - a.length)) {
-    if (secret !== "") {
-      clean = clean.replaceAll(secret, "[redacted]");
-    }
+  const forms = secrets.filter((secret) => secret !== "").flatMap(formsOf);
+  for (const form of forms.toSorted((a, b) => b.length - a.length)) {
+    clean = clean.replaceAll(form, "[redacted]");
   }
   const line = clean.replace(/[\p{C}\s]+/gu, " ").trim();
   // Half a character would be no text: an error that holds it cannot be sent.

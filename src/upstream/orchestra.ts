@@ -79,7 +79,7 @@ export function createOrchestra(options: OrchestraOptions): DeliveryUpstream {
         signal,
       });
       return exchange.kind === "answered"
-        ? resultOfAnswer(exchange, apiKey, options.now())
+        ? resultOfAnswer(exchange, secretsOf(apiKey, options.webhookPath), options.now())
         : failedExchange(exchange, "orchestra");
     },
   };
@@ -87,7 +87,7 @@ export function createOrchestra(options: OrchestraOptions): DeliveryUpstream {
 
 // Any 2xx is success, whatever its body (FACT: the SDK), but for a body that says
 // `success: false` (FACT: the published answers of SET_OUTPUT, without a status).
-function resultOfAnswer(answer: HttpAnswer, apiKey: string, nowMs: number): AttemptResult {
+function resultOfAnswer(answer: HttpAnswer, secrets: readonly string[], nowMs: number): AttemptResult {
   const body = parseBody(answer.body);
   const meaning = meaningOfStatus(answer.status);
   if (meaning === "accepted" && body.success !== false) {
@@ -101,8 +101,8 @@ function resultOfAnswer(answer: HttpAnswer, apiKey: string, nowMs: number): Atte
       upstream: "orchestra",
       said: isRedirect
         ? "a redirect, which is not followed: the webhook URL is wrong"
-        : words(body.error, apiKey),
-      type: words(body.code, apiKey),
+        : words(body.error, secrets),
+      type: words(body.code, secrets),
     },
     nowMs,
   );
@@ -117,6 +117,13 @@ function parseBody(body: string): { success?: unknown; error?: unknown; code?: u
   }
 }
 
-function words(value: unknown, apiKey: string): string | undefined {
-  return typeof value === "string" ? excerpt(value, [apiKey]) : undefined;
+// A webhook's path and query may be a capability of their own.
+function secretsOf(apiKey: string, webhookPath: string): string[] {
+  return [apiKey, ...webhookPath.split(/[/?&=]/).filter((part) => part.length >= 6), webhookPath].filter(
+    (secret) => secret.length > 1,
+  );
+}
+
+function words(value: unknown, secrets: readonly string[]): string | undefined {
+  return typeof value === "string" ? excerpt(value, secrets) : undefined;
 }

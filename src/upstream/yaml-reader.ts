@@ -30,11 +30,30 @@ export interface JsonNode {
  * of YAML differ in them. The caller limits the size.
  */
 export function readYaml(text: string): JsonNode {
+  if (countSeparators(text) > maxSeparators) {
+    throw new Error(`the text has more than ${maxSeparators} separators`);
+  }
   return nodeOf(load(text, { schema: jsonNodes, maxDepth, maxAliases: 0 }));
 }
 
 // More than the deepest payload that the gateway takes and what Aidbox puts around it.
 const maxDepth = 128;
+
+// Each value has one at least, and a value costs far more than its bytes: a few
+// megabytes of brackets would stop the process for seconds.
+const maxSeparators = 300_000;
+
+function countSeparators(text: string): number {
+  let count = 0;
+  for (let index = 0; index < text.length; index += 1) {
+    const code = text.charCodeAt(index);
+    // , [ { and the line feed
+    if (code === 0x2c || code === 0x5b || code === 0x7b || code === 0x0a) {
+      count += 1;
+    }
+  }
+  return count;
+}
 
 const jsonNumber = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
 const nonFinite = /^[-+]?\.(?:inf|Inf|INF|nan|NaN|NAN)$/;
