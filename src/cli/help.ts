@@ -3,6 +3,7 @@ import { envOf, flagOf, type Setting, type SettingName, settings } from "../conf
 const commands = [
   ["serve", "serves the gateway"],
   ["dev", "serves the gateway with a sandbox of all three upstreams"],
+  ["outbox", "shows and moves what is stored: outbox list, retry ID, discard ID"],
   ["version", "prints the version"],
 ] as const;
 

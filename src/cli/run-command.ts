@@ -16,6 +16,8 @@ export async function runCommand(context: CliContext): Promise<number> {
       return (await import("./serve.ts")).runServe({ ...context, args });
     case "dev":
       return (await import("./dev.ts")).runDev({ ...context, args });
+    case "outbox":
+      return (await import("./outbox.ts")).runOutbox({ ...context, args });
     case "version":
     case "--version":
       context.print(`taskgate ${version}\n`);

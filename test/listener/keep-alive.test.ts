@@ -47,3 +47,18 @@ test("a session that Node forgets is ended", async () => {
   );
   await once(socket, "close");
 });
+
+test("a client that says goodbye and stays is gone after an interval, and nothing breaks", async () => {
+  const { url } = await useListener({ routes: [] }, { pingIntervalMs: 50 });
+  const socket = net.connect({ port: Number(new URL(url).port), host: "127.0.0.1", allowHalfOpen: true });
+  onTestFinished(() => {
+    socket.destroy();
+  });
+  socket.on("error", () => undefined);
+  socket.resume();
+  const settingsAck = http2Frame("SETTINGS", 0, Buffer.alloc(0), 1);
+  socket.write(Buffer.concat([http2Opening, settingsAck, http2Frame("GOAWAY", 0, Buffer.alloc(8))]));
+  await expect
+    .poll(() => new Promise<boolean>((resolve) => socket.write("x", (error) => resolve(error != null))))
+    .toBe(true);
+});

@@ -153,6 +153,29 @@ describe("a call that is reset in the packet that began it ends alone", () => {
   });
 });
 
+describe("a request whose body does not come ends with its deadline", () => {
+  test.each([true, false])("over gRPC, in the lane: %s", async (fastLane) => {
+    const { url } = await useListener({ routes, fastLane });
+    const stream = useHttp2Session(url).request({
+      ...grpcHeaders,
+      ":method": "POST",
+      "grpc-timeout": "100m",
+    });
+    stream.write(Buffer.from([0]));
+    const status = await new Promise((resolve) => {
+      stream.on("response", (headers) => headers["grpc-status"] && resolve(headers["grpc-status"]));
+      stream.on("trailers", (headers) => resolve(headers["grpc-status"]));
+    });
+    expect(status).toBe("4");
+  });
+
+  test("over HTTP/1.1", async () => {
+    const { url } = await useListener({ routes });
+    const head = `POST ${path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\nconnect-timeout-ms: 100\r\ncontent-length: 9\r\n\r\n{`;
+    expect(await exchange(portOf(url), [head])).toMatch(/^HTTP\/1.1 504 .*"code":"deadline_exceeded"/s);
+  });
+});
+
 describe("TLS", () => {
   test("serves HTTP/2 and HTTP/1.1 by ALPN", async () => {
     const { url } = await useListener({ routes }, { tls: serverTls });
@@ -168,6 +191,16 @@ describe("TLS", () => {
     await expect(postJson(url, { ca: pem("ca.pem") })).rejects.toThrow();
     const own = { ca: pem("ca.pem"), cert: pem("client.pem"), key: pem("client.key") };
     expect(await postJson(url, own)).toMatch(/^200 /);
+  });
+
+  test("closes a handshake that stalls, and does not wait for one when it stops", async () => {
+    const { url, listener } = await useListener({ routes }, { tls: serverTls, firstByteTimeoutMs: 100 });
+    const stalled = Buffer.from([0x16, 0x03, 0x01]);
+    expect(await exchange(portOf(url), [stalled])).toBe("");
+    const silent = net.connect(portOf(url), "127.0.0.1");
+    silent.on("error", () => undefined);
+    await new Promise((resolve) => silent.once("connect", resolve));
+    await listener.close(50);
   });
 
   test("outlives a client that speaks no TLS", async () => {

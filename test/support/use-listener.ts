@@ -19,7 +19,11 @@ export async function useListener(
 ): Promise<UsedListener> {
   const unexpected: unknown[] = [];
   const handler = createRpcHandler({
-    admit: () => undefined,
+    admit(head) {
+      if (head.path === "" || head.host === "") {
+        throw new Error("admission was asked without a head");
+      }
+    },
     describe: describeError,
     allowedOrigins: [],
     deadlines: { defaultMs: 10_000, maxMs: 20_000 },

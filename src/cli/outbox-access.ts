@@ -1,0 +1,110 @@
+import { existsSync } from "node:fs";
+import net from "node:net";
+import { join } from "node:path";
+import { type Client, Code, ConnectError, createClient } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
+import { type Delivery, GatewayService } from "../../gen/taskgate/v1/gateway_pb.ts";
+import type { Config } from "../config/config.ts";
+import type { DeliveryDesk, DeliveryFilter, DeliveryMove } from "../model/delivery-desk.ts";
+import { createDeliveryDesk } from "../outbox/delivery-desk.ts";
+import { databaseName } from "../outbox/open-database.ts";
+import { openWorkerStore } from "../outbox/worker-store.ts";
+
+/** What the command line does with an outbox, wherever it is. */
+export interface OutboxAccess {
+  list(filter: DeliveryFilter, token: string): Promise<{ deliveries: Delivery[]; nextToken: string }>;
+  retry(id: string): Promise<DeliveryMove>;
+  discard(id: string): Promise<DeliveryMove>;
+  close(): Promise<void>;
+}
+
+const pageSize = 500;
+
+/** Goes through the gateway that runs; when none does, opens its directory. */
+export async function openOutboxAccess(config: Config): Promise<OutboxAccess> {
+  const client = createClient(GatewayService, createGrpcTransport(transportOptions(config)));
+  const headers = bearer(config);
+  try {
+    await client.getInfo({}, { headers, timeoutMs: 5000 });
+  } catch (error) {
+    if (error instanceof ConnectError && error.code === Code.Unavailable) {
+      return openDirectory(config);
+    }
+    throw error;
+  }
+  return throughGateway(client, headers);
+}
+
+function throughGateway(client: Client<typeof GatewayService>, headers: HeadersInit): OutboxAccess {
+  async function moved(call: Promise<{ delivery?: unknown }>): Promise<DeliveryMove> {
+    try {
+      const { delivery } = await call;
+      return { kind: "moved", delivery } as DeliveryMove;
+    } catch (error) {
+      const { code, rawMessage } = ConnectError.from(error);
+      if (code === Code.NotFound) {
+        return { kind: "unknown" };
+      }
+      if (code === Code.FailedPrecondition) {
+        return { kind: "refused", why: rawMessage };
+      }
+      throw error;
+    }
+  }
+  return {
+    async list({ upstream = "", states = [], taskId = "" }, pageToken) {
+      const request = { upstream, states: [...states], taskId, pageSize, pageToken };
+      const { deliveries, nextPageToken } = await client.listDeliveries(request, { headers });
+      return { deliveries, nextToken: nextPageToken };
+    },
+    retry: (deliveryId) => moved(client.retryDelivery({ deliveryId }, { headers })),
+    discard: (deliveryId) => moved(client.discardDelivery({ deliveryId }, { headers })),
+    close: async () => undefined,
+  };
+}
+
+async function openDirectory(config: Config): Promise<OutboxAccess> {
+  const { directory, maxRows, maxBytes } = config.outbox;
+  if (!existsSync(join(directory, databaseName))) {
+    throw new Error(`no gateway answers, and there is no outbox in ${directory}`);
+  }
+  const store = await openWorkerStore({
+    directory,
+    quota: { maxRows, maxBytes, outcomeReserve: 0 },
+    onFatal: () => undefined,
+  });
+  // Nothing is sent from here: a retry is due when a gateway runs again.
+  const idle = { wake: () => undefined, waitFor: async <Row>(row: Row) => row };
+  const clock = { now: Date.now, setTimer: () => () => undefined };
+  const desk: DeliveryDesk = createDeliveryDesk(store, () => idle, clock);
+  return {
+    async list(filter, token) {
+      return (await desk.list(filter, token, pageSize)) ?? { deliveries: [], nextToken: "" };
+    },
+    retry: desk.retry,
+    discard: desk.discard,
+    close: () => store.close(),
+  };
+}
+
+function transportOptions({ listen, tls }: Config): Parameters<typeof createGrpcTransport>[0] {
+  if (listen.kind === "unix") {
+    const { path } = listen;
+    return { baseUrl: "http://localhost", nodeOptions: { createConnection: () => net.connect(path) } };
+  }
+  const isAny = listen.host === "0.0.0.0" || listen.host === "::";
+  const host = isAny ? "127.0.0.1" : listen.host;
+  const authority = `${host.includes(":") ? `[${host}]` : host}:${listen.port}`;
+  return tls === undefined
+    ? { baseUrl: `http://${authority}` }
+    : {
+        baseUrl: `https://${authority}`,
+        // It is our own certificate, whatever names are in it.
+        nodeOptions: { ca: tls.cert, checkServerIdentity: () => undefined },
+      };
+}
+
+function bearer({ adminToken, authToken }: Config): HeadersInit {
+  const token = adminToken ?? authToken;
+  return token === undefined ? {} : { authorization: `Bearer ${token}` };
+}
