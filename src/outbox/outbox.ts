@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { fromBinary } from "@bufbuild/protobuf";
+import { Code } from "@connectrpc/connect";
 import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import { DeliveryState, type Failure, FailureSchema } from "../../gen/taskgate/v1/receipt_pb.ts";
 import type { DeliveryUpstream, NewDelivery } from "../model/delivery.ts";
@@ -144,7 +145,13 @@ export function createOutbox(deps: OutboxDeps): Outbox {
     },
 
     async submit(delivery, options) {
-      const accepted = await keep(delivery, options);
+      const accepted = await keep(delivery, options).catch((error: unknown) => {
+        deps.onUnexpectedError(error);
+        return undefined;
+      });
+      if (accepted === undefined) {
+        return { kind: "failed", failure: notStored(delivery.upstream) };
+      }
       if (accepted.kind === "refused") {
         return { kind: "failed", failure: failureOf(accepted.refusal, delivery) };
       }
@@ -240,6 +247,15 @@ function failureOf(refusal: Refusal, { upstream, taskId, attempt }: NewDelivery)
 }
 
 const fullRetryMs = 5000;
+
+// Not INTERNAL: a client that comes again may find the store, or another one.
+function notStored(upstream: string): Failure {
+  return createFailure(ErrorReason.INTERNAL, "the report could not be stored", {
+    code: Code.Unavailable,
+    metadata: { upstream },
+    retryAfterMs: 1000,
+  });
+}
 
 function rejectionOf(row: DeliveryRow): Failure {
   const failure =

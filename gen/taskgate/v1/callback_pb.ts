@@ -763,11 +763,12 @@ export const CallbackService: GenService<{
    * - FAILED_PRECONDITION (LEASE_SUPERSEDED): another session holds the
    *   callback.
    * - ALREADY_EXISTS (CONFLICTING_OUTCOME): the callback has another result.
+   * - NOT_FOUND (TASK_UNKNOWN): the task is another caller's.
    * - ALREADY_EXISTS (REQUEST_ID_REUSED): the `request_id` came with other
    *   content.
    * - RESOURCE_EXHAUSTED (OUTBOX_FULL): no room; retry after the given delay.
-   * - UNAVAILABLE (UPSTREAM_UNAVAILABLE), UNKNOWN (UPSTREAM_UNCERTAIN): only
-   *   from a gateway whose `GetInfo` says that it does not store.
+   * - UNAVAILABLE (INTERNAL): the report could not be stored; retry after the
+   *   given delay.
    *
    * @generated from rpc taskgate.v1.CallbackService.CompleteCallback
    */
@@ -778,7 +779,9 @@ export const CallbackService: GenService<{
   },
   /**
    * ReportCallbackProgress tells how far the job is. It is not stored, the
-   * latest one wins, and it does not prolong the Orchestrator's timeout.
+   * latest one wins, and it does not prolong the Orchestrator's timeout. Behind
+   * the result it is not sent: the answer is `DIRECTIVE_CANCEL` with the cause
+   * `ERROR_REASON_TASK_FINISHED`.
    *
    * Upstream: `POST {base}{callback_route}/progress`.
    * Repeating: safe.
@@ -793,7 +796,6 @@ export const CallbackService: GenService<{
    * - FAILED_PRECONDITION (UPSTREAM_NOT_CONFIGURED): no Orchestrator.
    * - FAILED_PRECONDITION (UPSTREAM_REJECTED): refused.
    * - FAILED_PRECONDITION (UPSTREAM_AUTH): the gateway's credential was refused.
-   * - FAILED_PRECONDITION (TASK_FINISHED): the callback has its result.
    * - FAILED_PRECONDITION (LEASE_SUPERSEDED): another session holds the
    *   callback.
    * - UNAVAILABLE (UPSTREAM_UNAVAILABLE): the upstream was not reached or could

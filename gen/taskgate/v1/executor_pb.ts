@@ -2560,11 +2560,12 @@ export const ExecutorService: GenService<{
    * - FAILED_PRECONDITION (LEASE_SUPERSEDED): another attempt or session owns
    *   the task.
    * - ALREADY_EXISTS (CONFLICTING_OUTCOME): the attempt has another outcome.
+   * - NOT_FOUND (TASK_UNKNOWN): the task is another caller's.
    * - ALREADY_EXISTS (REQUEST_ID_REUSED): the `request_id` came with other
    *   content.
    * - RESOURCE_EXHAUSTED (OUTBOX_FULL): no room; retry after the given delay.
-   * - UNAVAILABLE (UPSTREAM_UNAVAILABLE), UNKNOWN (UPSTREAM_UNCERTAIN): only
-   *   from a gateway whose `GetInfo` says that it does not store.
+   * - UNAVAILABLE (INTERNAL): the report could not be stored; retry after the
+   *   given delay.
    *
    * @generated from rpc taskgate.v1.ExecutorService.SucceedTask
    */
@@ -2588,11 +2589,12 @@ export const ExecutorService: GenService<{
    * - FAILED_PRECONDITION (LEASE_SUPERSEDED): another attempt or session owns
    *   the task.
    * - ALREADY_EXISTS (CONFLICTING_OUTCOME): the attempt has another outcome.
+   * - NOT_FOUND (TASK_UNKNOWN): the task is another caller's.
    * - ALREADY_EXISTS (REQUEST_ID_REUSED): the `request_id` came with other
    *   content.
    * - RESOURCE_EXHAUSTED (OUTBOX_FULL): no room; retry after the given delay.
-   * - UNAVAILABLE (UPSTREAM_UNAVAILABLE), UNKNOWN (UPSTREAM_UNCERTAIN): only
-   *   from a gateway whose `GetInfo` says that it does not store.
+   * - UNAVAILABLE (INTERNAL): the report could not be stored; retry after the
+   *   given delay.
    *
    * @generated from rpc taskgate.v1.ExecutorService.FailTask
    */

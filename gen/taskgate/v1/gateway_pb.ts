@@ -768,7 +768,6 @@ export const GatewayService: GenService<{
    *
    * Errors:
    * - NOT_FOUND (DELIVERY_UNKNOWN): no such delivery, or pruned.
-   * - UNIMPLEMENTED (NOT_IMPLEMENTED): this version stores no deliveries yet.
    *
    * @generated from rpc taskgate.v1.GatewayService.GetDelivery
    */
@@ -786,7 +785,6 @@ export const GatewayService: GenService<{
    * Errors:
    * - INVALID_ARGUMENT (INVALID_REQUEST): an unknown upstream, an invalid page
    *   size or token, a state that is not a member of the enum.
-   * - UNIMPLEMENTED (NOT_IMPLEMENTED): this version stores no deliveries yet.
    *
    * @generated from rpc taskgate.v1.GatewayService.ListDeliveries
    */
@@ -805,7 +803,6 @@ export const GatewayService: GenService<{
    * - INVALID_ARGUMENT (INVALID_REQUEST): an unknown upstream, a state that is
    *   not a member of the enum.
    * - UNAVAILABLE (DRAINING): the gateway stops.
-   * - UNIMPLEMENTED (NOT_IMPLEMENTED): this version stores no deliveries yet.
    *
    * @generated from rpc taskgate.v1.GatewayService.WatchDeliveries
    */
@@ -826,7 +823,6 @@ export const GatewayService: GenService<{
    * - NOT_FOUND (DELIVERY_UNKNOWN): no such delivery, or pruned.
    * - FAILED_PRECONDITION (TASK_FINISHED): it was delivered, or a later delivery
    *   of the task has left.
-   * - UNIMPLEMENTED (NOT_IMPLEMENTED): this version stores no deliveries yet.
    *
    * @generated from rpc taskgate.v1.GatewayService.RetryDelivery
    */
@@ -845,7 +841,6 @@ export const GatewayService: GenService<{
    * Errors:
    * - NOT_FOUND (DELIVERY_UNKNOWN): no such delivery, or pruned.
    * - FAILED_PRECONDITION (TASK_FINISHED): it was delivered.
-   * - UNIMPLEMENTED (NOT_IMPLEMENTED): this version stores no deliveries yet.
    *
    * @generated from rpc taskgate.v1.GatewayService.DiscardDelivery
    */

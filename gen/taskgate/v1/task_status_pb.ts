@@ -821,11 +821,12 @@ export const TaskStatusService: GenService<{
    * - FAILED_PRECONDITION (TASK_FINISHED): the run has its outcome.
    * - FAILED_PRECONDITION (LEASE_SUPERSEDED): another session holds the run.
    * - ALREADY_EXISTS (CONFLICTING_OUTCOME): the run has another outcome.
+   * - NOT_FOUND (TASK_UNKNOWN): the task is another caller's.
    * - ALREADY_EXISTS (REQUEST_ID_REUSED): the `request_id` came with other
    *   content.
    * - RESOURCE_EXHAUSTED (OUTBOX_FULL): no room; retry after the given delay.
-   * - UNAVAILABLE (UPSTREAM_UNAVAILABLE), UNKNOWN (UPSTREAM_UNCERTAIN): only
-   *   from a gateway whose `GetInfo` says that it does not store.
+   * - UNAVAILABLE (INTERNAL): the report could not be stored; retry after the
+   *   given delay.
    *
    * @generated from rpc taskgate.v1.TaskStatusService.UpdateTask
    */
@@ -849,11 +850,12 @@ export const TaskStatusService: GenService<{
    * - FAILED_PRECONDITION (UPSTREAM_REJECTED): waited for, and refused for good.
    * - FAILED_PRECONDITION (TASK_FINISHED): the run has its outcome.
    * - FAILED_PRECONDITION (LEASE_SUPERSEDED): another session holds the run.
+   * - NOT_FOUND (TASK_UNKNOWN): the task is another caller's.
    * - ALREADY_EXISTS (REQUEST_ID_REUSED): the `request_id` came with other
    *   content.
    * - RESOURCE_EXHAUSTED (OUTBOX_FULL): no room; retry after the given delay.
-   * - UNAVAILABLE (UPSTREAM_UNAVAILABLE), UNKNOWN (UPSTREAM_UNCERTAIN): only
-   *   from a gateway whose `GetInfo` says that it does not store.
+   * - UNAVAILABLE (INTERNAL): the report could not be stored; retry after the
+   *   given delay.
    *
    * @generated from rpc taskgate.v1.TaskStatusService.SetOutput
    */
@@ -874,11 +876,12 @@ export const TaskStatusService: GenService<{
    * - FAILED_PRECONDITION (UPSTREAM_NOT_CONFIGURED): no Orchestra.
    * - FAILED_PRECONDITION (UPSTREAM_REJECTED): waited for, and refused for good.
    * - FAILED_PRECONDITION (LEASE_SUPERSEDED): another session holds the run.
+   * - NOT_FOUND (TASK_UNKNOWN): the task is another caller's.
    * - ALREADY_EXISTS (REQUEST_ID_REUSED): the `request_id` came with other
    *   content.
    * - RESOURCE_EXHAUSTED (OUTBOX_FULL): no room; retry after the given delay.
-   * - UNAVAILABLE (UPSTREAM_UNAVAILABLE), UNKNOWN (UPSTREAM_UNCERTAIN): only
-   *   from a gateway whose `GetInfo` says that it does not store.
+   * - UNAVAILABLE (INTERNAL): the report could not be stored; retry after the
+   *   given delay.
    *
    * @generated from rpc taskgate.v1.TaskStatusService.SendLog
    */
