@@ -7,8 +7,8 @@ export interface LoadOptions {
   address: string;
   /** For example `/taskgate.v1.GatewayService/GetInfo`. */
   path: string;
-  /** The request's message, encoded. */
-  request: Uint8Array;
+  /** The request's message, encoded; of several, one after the other. */
+  request: Uint8Array | readonly Uint8Array[];
   /** How long calls are begun. */
   durationMs: number;
   /** How many calls are begun at most. Default: as many as fit. */
@@ -39,7 +39,12 @@ export async function runLoad(options: LoadOptions): Promise<LoadResult> {
   const { maxCalls = Number.POSITIVE_INFINITY, connections = 1, streams = 64 } = options;
   const { hostname: host, port } = new URL(`http://${options.address}`);
   const headers = headersOf(options);
-  const body = prefixMessage(options.request);
+  const bodies = [options.request].flat().map(prefixMessage);
+  let next = 0;
+  function nextBody(): Buffer {
+    next = (next + 1) % bodies.length;
+    return bodies[next] as Buffer;
+  }
   const stop = new AbortController();
   const timeLimit = AbortSignal.timeout(options.durationMs + graceMs);
   const signal = AbortSignal.any([stop.signal, timeLimit]);
@@ -58,7 +63,7 @@ export async function runLoad(options: LoadOptions): Promise<LoadResult> {
   try {
     await Promise.all(
       Array.from({ length: connections }, () =>
-        makeCalls({ host, port: Number(port), headers, body, streams, wantsCall, signal }),
+        makeCalls({ host, port: Number(port), headers, nextBody, streams, wantsCall, signal }),
       ),
     );
   } catch (error) {

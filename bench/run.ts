@@ -1,6 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { createChildProcesses } from "./child-processes.ts";
+import { runDurableUpdate } from "./durable-update.ts";
 import { runGetInfo } from "./get-info.ts";
 import { describeMachine } from "./machine.ts";
 import { findPinning } from "./pinning.ts";
@@ -9,6 +10,7 @@ import { runStartUp } from "./start-up.ts";
 
 const scenarios: ReadonlyMap<string, Scenario> = new Map([
   ["get-info", runGetInfo],
+  ["durable-update", runDurableUpdate],
   ["start-up", runStartUp],
 ]);
 

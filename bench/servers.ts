@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { ChildProcesses } from "./child-processes.ts";
 import { type ServerProcess, startServer } from "./server-process.ts";
@@ -19,14 +22,43 @@ export function skeletonArgs(listen: string): string[] {
   return [pathOf("./skeleton.ts"), listen];
 }
 
-/** Starts taskgate on a free port. */
+/** Starts taskgate on a free port, with a data directory of its own. */
 export function startTaskgate(children: ChildProcesses, ...flags: string[]): Promise<ServerProcess> {
-  return startServer(children, taskgateArgs("127.0.0.1:0", ...flags));
+  const directory = temporaryDirectory();
+  return startServer(children, taskgateArgs("127.0.0.1:0", `--data-dir=${directory}`, ...flags));
+}
+
+/** Starts taskgate with an Orchestra at the given URL. */
+export function startWithOrchestra(
+  children: ChildProcesses,
+  webhookUrl: string,
+  ...flags: string[]
+): Promise<ServerProcess> {
+  const keyFile = join(temporaryDirectory(), "key");
+  writeFileSync(keyFile, "key-of-the-benchmark");
+  return startTaskgate(
+    children,
+    `--orchestra-webhook-url=${webhookUrl}`,
+    `--orchestra-api-key-file=${keyFile}`,
+    ...flags,
+  );
+}
+
+/** A directory until the process ends. */
+export function temporaryDirectory(): string {
+  const directory = mkdtempSync(join(tmpdir(), "taskgate-bench-"));
+  process.once("exit", () => rmSync(directory, { recursive: true, force: true }));
+  return directory;
 }
 
 /** Starts a bare grpc-js server on a free port, which gives one method always the same answer. */
 export function startGrpcJs(children: ChildProcesses, path: string, answer: Buffer): Promise<ServerProcess> {
   return startServer(children, [pathOf("./grpc-js-server.ts"), path, answer.toString("base64")]);
+}
+
+/** Starts an upstream that takes everything. */
+export function startUpstream(children: ChildProcesses): Promise<ServerProcess> {
+  return startServer(children, [pathOf("./upstream-server.ts")]);
 }
 
 function pathOf(file: string): string {

@@ -11,7 +11,7 @@ export interface Contender {
 export interface ThroughputOptions {
   contenders: readonly Contender[];
   /** The call that all of them answer. */
-  call: { path: string; request: Uint8Array };
+  call: { path: string; request: Uint8Array | readonly Uint8Array[] };
   load: LoadProcess;
   rounds: number;
   warmUpMs: number;

@@ -1,7 +1,7 @@
 import type { FrameWriter } from "./frame-writer.ts";
 import { frameFlags, frameTypes, initialValues } from "./frames.ts";
 
-/** Sends the same body on every stream, each as far and as soon as the server has room for it. */
+/** Sends one body after the other, each on a stream of its own, as far and as soon as the server has room for it. */
 export interface BodySender {
   /** Begins to send on a stream. */
   begin(streamId: number): void;
@@ -15,18 +15,19 @@ export interface BodySender {
 
 interface UnsentBody {
   streamId: number;
+  body: Buffer;
   sentBytes: number;
   window: number;
 }
 
-/** Creates what sends `body`, which is not empty, on the streams of one connection. */
-export function createBodySender(writer: FrameWriter, body: Buffer): BodySender {
+/** Creates what sends the bodies that `nextBody` gives, none of them empty, on the streams of one connection. */
+export function createBodySender(writer: FrameWriter, nextBody: () => Buffer): BodySender {
   const unsent = new Map<number, UnsentBody>();
   let streamWindow: number = initialValues.windowBytes;
   let connectionWindow: number = initialValues.windowBytes;
 
   function send(stream: UnsentBody): void {
-    const { streamId } = stream;
+    const { streamId, body } = stream;
     while (unsent.has(streamId)) {
       const restBytes = body.length - stream.sentBytes;
       const size = Math.min(restBytes, initialValues.maxFrameBytes, stream.window, connectionWindow);
@@ -51,7 +52,7 @@ export function createBodySender(writer: FrameWriter, body: Buffer): BodySender 
 
   return {
     begin(streamId) {
-      const stream = { streamId, sentBytes: 0, window: streamWindow };
+      const stream = { streamId, body: nextBody(), sentBytes: 0, window: streamWindow };
       unsent.set(streamId, stream);
       send(stream);
     },

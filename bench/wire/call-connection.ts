@@ -20,8 +20,8 @@ export interface CallConnectionOptions {
   port: number;
   /** The header block of every call. */
   headers: Buffer;
-  /** The body of every call, not empty. */
-  body: Buffer;
+  /** Gives the body of the next call, not empty. */
+  nextBody: () => Buffer;
   /** How many calls are under way at once. */
   streams: number;
   /** Is asked before each call whether to make one more; after its first no never again. */
@@ -40,7 +40,7 @@ const ownSettings = settingsPayload([
 ]);
 
 /**
- * Makes the same unary call over and over on one HTTP/2 connection in plain text,
+ * Makes unary calls of one method over and over on one HTTP/2 connection in plain text,
  * and resolves when all that were begun have been answered. Rejects with the first
  * answer that is not one whole message with `grpc-status: 0`, and with whatever
  * else ends a call or the connection early.
@@ -64,7 +64,7 @@ export function makeCalls(options: CallConnectionOptions): Promise<void> {
   socket.on("error", reject);
   socket.on("close", () => reject(new Error("the server closed the connection")));
   const writer = createFrameWriter(socket);
-  const bodies = createBodySender(writer, options.body);
+  const bodies = createBodySender(writer, options.nextBody);
   const handlers = new Map<number, (frame: Frame) => void>([
     [frameTypes.data, onData],
     [frameTypes.headers, onHeaders],
