@@ -18,8 +18,8 @@ export function taskgateArgs(listen: string, ...flags: string[]): string[] {
 }
 
 /** The arguments that make Node serve the skeleton. */
-export function skeletonArgs(listen: string): string[] {
-  return [pathOf("./skeleton.ts"), listen];
+export function skeletonArgs(listen: string, directory: string): string[] {
+  return [pathOf("./skeleton.ts"), listen, directory];
 }
 
 /** Starts taskgate on a free port, with a data directory of its own. */

@@ -1,4 +1,6 @@
+import { once } from "node:events";
 import http2 from "node:http2";
+import { Worker } from "node:worker_threads";
 import "@bufbuild/protobuf";
 import "@bufbuild/protobuf/codegenv2";
 import "@bufbuild/protobuf/reflect";
@@ -14,10 +16,22 @@ import "pino";
 import "undici";
 
 // The process that taskgate's start is compared with: it loads the libraries that
-// `taskgate serve` loads and nothing else, and answers whatever is called with an
-// empty message. Argument: where to listen, as host:port.
+// `taskgate serve` loads, opens a database on a thread of its own and nothing else,
+// and answers whatever is called with an empty message. Arguments: where to listen,
+// as host:port, and a directory for the database.
 const { hostname, port } = new URL(`http://${process.argv[2]}`);
 const emptyMessage = Buffer.alloc(5);
+
+const openDatabase = `
+  const { parentPort, workerData } = require("node:worker_threads");
+  const { DatabaseSync } = require("node:sqlite");
+  const db = new DatabaseSync(workerData);
+  db.exec("PRAGMA journal_mode = WAL; CREATE TABLE IF NOT EXISTS t (a); INSERT INTO t VALUES (1)");
+  parentPort.on("message", () => db.close());
+  parentPort.postMessage("opened");
+`;
+const worker = new Worker(openDatabase, { eval: true, workerData: `${process.argv[3]}/skeleton.db` });
+await once(worker, "message");
 
 const server = http2.createServer();
 server.on("stream", (stream) => {

@@ -44,17 +44,18 @@ export async function runStartUp({
 }: ScenarioContext): Promise<ScenarioResult> {
   const directory = temporaryDirectory();
   const taskgate = (listen: string) => taskgateArgs(listen, `--data-dir=${directory}`);
+  const skeleton = (listen: string) => skeletonArgs(listen, directory);
   progress("warm-up");
   // Brings the files of both into the machine's cache.
   await measureStart(children, taskgate);
-  await measureStart(children, skeletonArgs);
+  await measureStart(children, skeleton);
   const samples: StartUpSample[] = [];
   for (let round = 1; round <= rounds; round++) {
     progress(`round ${round} of ${rounds}`);
     samples.push({
       round,
       taskgate: await measureStart(children, taskgate),
-      skeleton: await measureStart(children, skeletonArgs),
+      skeleton: await measureStart(children, skeleton),
     });
   }
   const summary = summarize(samples);

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { file_google_rpc_error_details } from "../gen/google/rpc/error_details_pb.ts";
 import { Health } from "../gen/grpc/health/v1/health_pb.ts";
 import type { Config } from "./config/config.ts";
+import { type GatewayStore, openGatewayStore } from "./gateway-store.ts";
 import { listen } from "./listener/listener.ts";
 import { createRpcHandler } from "./listener/rpc-handler.ts";
 import { formatListenAddress, type ListenAddress, type TcpAddress } from "./model/listen-address.ts";
@@ -12,7 +13,6 @@ import type { Clock } from "./outbox/lane-dispatcher.ts";
 import { startMaintenance } from "./outbox/maintenance.ts";
 import { createOutbox } from "./outbox/outbox.ts";
 import { startWaitingBeats } from "./outbox/waiting-beats.ts";
-import { openWorkerStore } from "./outbox/worker-store.ts";
 import { createAdmission } from "./rpc/admission.ts";
 import { createCallbackRoute } from "./rpc/callback.ts";
 import { describeError } from "./rpc/errors.ts";
@@ -36,7 +36,6 @@ const pingIntervalMs = 15_000;
 const concurrencyPerOrigin = 64;
 // How long a call may wait for a delivery before it is told that it is stored.
 const maxDeliveryWaitMs = 30_000;
-const outcomeReserve = 0.1;
 
 export interface GatewayDeps {
   config: Config;
@@ -44,8 +43,8 @@ export interface GatewayDeps {
   log: Log;
   /** The wall clock. Default: the machine's. */
   now?: () => number;
-  /** Is told once that nothing can be stored safely any more: the gateway must be stopped. Default: nobody. */
-  onFatal?: (error: Error) => void;
+  /** Where it stores reports. Default: opened as it is configured. */
+  gatewayStore?: GatewayStore;
 }
 
 /** A gateway that serves. */
@@ -70,15 +69,10 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
   const onUnexpectedError = (error: unknown) => log.error("the outbox failed unexpectedly", error);
   const onAlarm = (message: string, fields: LogFields) => log.error(message, undefined, fields);
 
-  const { directory, maxRows, maxBytes, retentionMs } = config.outbox;
-  const store = await openWorkerStore({
-    directory,
-    quota: { maxRows, maxBytes, outcomeReserve },
-    onFatal(error) {
-      log.error("the store has failed", error);
-      deps.onFatal?.(error);
-    },
-  });
+  const { directory, retentionMs } = config.outbox;
+  const { store: opening, failed } = deps.gatewayStore ?? openGatewayStore(config);
+  const store = await opening;
+  void failed.then((error) => log.error("the store has failed", error));
   if (store.damage !== undefined) {
     onAlarm(store.damage, { directory });
   }

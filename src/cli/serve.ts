@@ -1,4 +1,5 @@
-import { type Gateway, startGateway } from "../gateway.ts";
+import type { Gateway } from "../gateway.ts";
+import { openGatewayStore } from "../gateway-store.ts";
 import { createPinoLog } from "../ops/pino-log.ts";
 import { version } from "../version.ts";
 import { type CliContext, exitCodes } from "./cli-context.ts";
@@ -11,16 +12,21 @@ export async function runServe(context: CliContext): Promise<number> {
   if (config === undefined) {
     return exitCodes.startFailed;
   }
+  const gatewayStore = openGatewayStore(config);
   const log = createPinoLog(config.logLevel);
   let gateway: Gateway;
-  const fatal = Promise.withResolvers<number>();
   try {
-    gateway = await startGateway({ config, version, log, onFatal: () => fatal.resolve(exitCodes.failed) });
+    // Loaded while the store is opened.
+    const { startGateway } = await import("../gateway.ts");
+    gateway = await startGateway({ config, version, log, gatewayStore });
   } catch (error) {
     log.error("the gateway could not start", error);
     return exitCodes.startFailed;
   }
-  const code = await Promise.race([fatal.promise, untilSignal(context).then(() => exitCodes.ok)]);
+  const code = await Promise.race([
+    gatewayStore.failed.then(() => exitCodes.failed),
+    untilSignal(context).then(() => exitCodes.ok),
+  ]);
   await gateway.stop();
   return code;
 }

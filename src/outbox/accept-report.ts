@@ -1,11 +1,8 @@
 import type { DatabaseSync } from "node:sqlite";
-import { toBinary } from "@bufbuild/protobuf";
-import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
-import { DeliveryState, FailureSchema } from "../../gen/taskgate/v1/receipt_pb.ts";
-import { createFailure } from "../model/failure.ts";
+import { deliveryStates } from "./delivery-state.ts";
 import type { Lanes } from "./lanes.ts";
 import type { Rows, TaskRow } from "./sqlite-rows.ts";
-import type { AcceptOp, AcceptResult, DeliveryRow, Refusal } from "./store.ts";
+import type { AcceptOp, AcceptResult, DeliveryRow, KeepRefusedOp, Refusal } from "./store.ts";
 
 /**
  * Prepares the taking of reports. The rules, in the order in which they are asked:
@@ -62,7 +59,7 @@ export function createAccept(db: DatabaseSync, rows: Rows, lanes: Lanes) {
     const receipt = before?.row ?? readReceipt(task.outcome_receipt);
     const isGateways = receipt?.isByGateway === true && !op.isByGateway;
     if (before !== undefined && isGateways && before.row.attempts === 0 && before.row.state === stored) {
-      rows.end(before, DeliveryState.SUPERSEDED, op.nowMs);
+      rows.end(before, deliveryStates.SUPERSEDED, op.nowMs);
       lanes.count(before.lane, -1, -before.row.payloadBytes);
       if (before.isHead) {
         rows.setHead(task.id, null, null, op.nowMs);
@@ -72,10 +69,6 @@ export function createAccept(db: DatabaseSync, rows: Rows, lanes: Lanes) {
     if (task.outcome_tag === op.delivery.outcomeTag && receipt !== undefined) {
       return { kind: "known", row: receipt };
     }
-    if (isGateways) {
-      // Kept where an operator sees it, and never sent.
-      rows.addDelivery(op, task.id, DeliveryState.REJECTED, 0, conflictFailure);
-    }
     return refuse({
       reason: "conflictingOutcome",
       isByGateway: isGateways,
@@ -83,7 +76,7 @@ export function createAccept(db: DatabaseSync, rows: Rows, lanes: Lanes) {
     });
   }
 
-  return function accept(op: AcceptOp): AcceptResult {
+  function accept(op: AcceptOp): AcceptResult {
     const before = requestBefore(op);
     if (before !== undefined) {
       return before;
@@ -141,19 +134,17 @@ export function createAccept(db: DatabaseSync, rows: Rows, lanes: Lanes) {
         ? { row, target, body, outcomeCreateMs, ownFailures: 0, ownFailureMs: null }
         : undefined,
     };
-  };
+  }
+
+  function keepRefused({ refused, failure }: KeepRefusedOp): DeliveryRow | undefined {
+    const task = rows.findTask(refused.delivery.upstream, refused.delivery.key);
+    return task && rows.addDelivery(refused, task.id, deliveryStates.REJECTED, 0, failure);
+  }
+
+  return { accept, keepRefused };
 }
 
-const stored = DeliveryState.STORED;
-
-const conflictFailure = toBinary(
-  FailureSchema,
-  createFailure(
-    ErrorReason.CONFLICTING_OUTCOME,
-    "the gateway had already reported the worker as lost; this outcome was not sent",
-    { metadata: { outcome_by: "gateway" } },
-  ),
-);
+const stored = deliveryStates.STORED;
 
 /** Writes a row for the time when it is gone. */
 export function writeReceipt(row: DeliveryRow): string {

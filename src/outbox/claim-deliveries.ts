@@ -1,8 +1,5 @@
 import type { DatabaseSync } from "node:sqlite";
-import { toBinary } from "@bufbuild/protobuf";
-import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
-import { DeliveryState, FailureSchema } from "../../gen/taskgate/v1/receipt_pb.ts";
-import { createFailure } from "../model/failure.ts";
+import { deliveryStates } from "./delivery-state.ts";
 import type { Lanes } from "./lanes.ts";
 import type { Rows } from "./sqlite-rows.ts";
 import type { ClaimedDelivery, ClaimOp, ClaimResult, DeliveryRow, SettleOp, SettleResult } from "./store.ts";
@@ -44,10 +41,10 @@ export function createAttempts(db: DatabaseSync, rows: Rows, lanes: Lanes) {
       }
       const { row, isUrgent } = delivery;
       if (!delivery.isIntact) {
-        const ended = rows.end(delivery, DeliveryState.REJECTED, nowMs, { failure: damagedFailure });
+        const ended = rows.end(delivery, deliveryStates.REJECTED, nowMs, { failure: null });
         found.damaged.push(ended);
       } else if (supersede && isUrgent && row.kind === "status" && row.attempts === 0) {
-        found.superseded.push(rows.end(delivery, DeliveryState.SUPERSEDED, nowMs));
+        found.superseded.push(rows.end(delivery, deliveryStates.SUPERSEDED, nowMs));
       } else {
         found.claimed = rows.begin(delivery, nowMs);
         return found;
@@ -88,7 +85,7 @@ export function createAttempts(db: DatabaseSync, rows: Rows, lanes: Lanes) {
     const { seq, settlement, nowMs } = op;
     const none: SettleResult = { row: undefined, next: undefined, hasNext: false, superseded: [] };
     const delivery = rows.find(seq);
-    if (delivery === undefined || delivery.row.state !== DeliveryState.STORED) {
+    if (delivery === undefined || delivery.row.state !== deliveryStates.STORED) {
       return none;
     }
     if (settlement.kind === "again") {
@@ -99,10 +96,10 @@ export function createAttempts(db: DatabaseSync, rows: Rows, lanes: Lanes) {
     }
     const row =
       settlement.kind === "delivered"
-        ? rows.end(delivery, DeliveryState.DELIVERED, nowMs, { answer: settlement.answer })
+        ? rows.end(delivery, deliveryStates.DELIVERED, nowMs, { answer: settlement.answer })
         : rows.end(
             delivery,
-            settlement.kind === "rejected" ? DeliveryState.REJECTED : DeliveryState.UNCONFIRMED,
+            settlement.kind === "rejected" ? deliveryStates.REJECTED : deliveryStates.UNCONFIRMED,
             nowMs,
             { failure: settlement.failure },
           );
@@ -121,11 +118,3 @@ export function createAttempts(db: DatabaseSync, rows: Rows, lanes: Lanes) {
 
   return { claim, settle };
 }
-
-const damagedFailure = toBinary(
-  FailureSchema,
-  createFailure(
-    ErrorReason.INTERNAL,
-    "what is stored is not what was accepted: its checksum does not match, and it is not sent",
-  ),
-);

@@ -1,5 +1,5 @@
 import type { DatabaseSync } from "node:sqlite";
-import { DeliveryState, DeliveryStateSchema } from "../../gen/taskgate/v1/receipt_pb.ts";
+import { deliveryStates, stateName } from "./delivery-state.ts";
 import type { Lanes } from "./lanes.ts";
 import type { Rows } from "./sqlite-rows.ts";
 import type { MoveOp, MoveResult } from "./store.ts";
@@ -9,11 +9,11 @@ export function createMove(db: DatabaseSync, rows: Rows, lanes: Lanes) {
   // Logs may arrive behind anything.
   const laterHasLeft = db.prepare(
     `SELECT 1 FROM delivery WHERE task = ? AND seq > ? AND kind <> 2
-       AND (attempts > 0 OR state IN (${DeliveryState.DELIVERED}, ${DeliveryState.UNCONFIRMED})) LIMIT 1`,
+       AND (attempts > 0 OR state IN (${deliveryStates.DELIVERED}, ${deliveryStates.UNCONFIRMED})) LIMIT 1`,
   );
   const storeAgain = db.prepare(
-    `UPDATE delivery SET state = ${DeliveryState.STORED}, end_ms = NULL, own_failures = 0, own_failure_ms = NULL,
-       in_doubt = iif(state = ${DeliveryState.UNCONFIRMED}, 1, in_doubt) WHERE seq = ?`,
+    `UPDATE delivery SET state = ${deliveryStates.STORED}, end_ms = NULL, own_failures = 0, own_failure_ms = NULL,
+       in_doubt = iif(state = ${deliveryStates.UNCONFIRMED}, 1, in_doubt) WHERE seq = ?`,
   );
   const queue = db.prepare("UPDATE task SET pending = pending + 1, touched_ms = ? WHERE id = ?");
   const taskOutcome = db.prepare("SELECT outcome_seq FROM task WHERE id = ?");
@@ -28,13 +28,13 @@ export function createMove(db: DatabaseSync, rows: Rows, lanes: Lanes) {
     }
     const { row, task, lane } = delivery;
     const name = lanes.nameOf(lane);
-    if (row.state === DeliveryState.STORED) {
+    if (row.state === deliveryStates.STORED) {
       if (delivery.isHead && !delivery.isInFlight) {
         rows.setHead(task, seq, nowMs, nowMs);
       }
       return { kind: "moved", row: rows.find(seq)?.row ?? row, lane: name };
     }
-    if (row.state !== DeliveryState.REJECTED && row.state !== DeliveryState.UNCONFIRMED) {
+    if (row.state !== deliveryStates.REJECTED && row.state !== deliveryStates.UNCONFIRMED) {
       return { kind: "refused", why: `it is ${stateName(row.state)}` };
     }
     if (!delivery.isIntact) {
@@ -67,17 +67,17 @@ export function createMove(db: DatabaseSync, rows: Rows, lanes: Lanes) {
     }
     const { row, task, lane } = delivery;
     const name = lanes.nameOf(lane);
-    if (row.state === DeliveryState.DISCARDED) {
+    if (row.state === deliveryStates.DISCARDED) {
       return { kind: "moved", row, lane: name };
     }
-    if (row.state === DeliveryState.DELIVERED || row.state === DeliveryState.SUPERSEDED) {
+    if (row.state === deliveryStates.DELIVERED || row.state === deliveryStates.SUPERSEDED) {
       return { kind: "refused", why: `it is ${stateName(row.state)}` };
     }
     if (delivery.isInFlight) {
       return { kind: "refused", why: "an attempt of it is under way" };
     }
-    const isWaiting = row.state === DeliveryState.STORED;
-    const ended = rows.end(delivery, DeliveryState.DISCARDED, nowMs);
+    const isWaiting = row.state === deliveryStates.STORED;
+    const ended = rows.end(delivery, deliveryStates.DISCARDED, nowMs);
     if (row.kind === "outcome") {
       rows.openTask(task, seq);
     }
@@ -92,8 +92,4 @@ export function createMove(db: DatabaseSync, rows: Rows, lanes: Lanes) {
   }
 
   return { retry, discard };
-}
-
-function stateName(state: DeliveryState): string {
-  return DeliveryStateSchema.value[state]?.localName ?? "in a state that is not known";
 }

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { fromBinary } from "@bufbuild/protobuf";
+import { toBinary } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import { DeliveryState, type Failure, FailureSchema } from "../../gen/taskgate/v1/receipt_pb.ts";
@@ -9,9 +9,9 @@ import type { Submission, SubmitOptions } from "../model/submission.ts";
 import { createDeliveryWaiters } from "./delivery-waiters.ts";
 import { createKeyOrder } from "./key-order.ts";
 import { type Clock, createLaneDispatcher, type LaneDispatcher } from "./lane-dispatcher.ts";
-import { receiptOf } from "./receipt.ts";
+import { failureOf, receiptOf } from "./receipt.ts";
 import { retryPolicies } from "./retry-policy.ts";
-import type { DeliveryRow, Refusal, Store } from "./store.ts";
+import type { AcceptOp, DeliveryRow, Refusal, Store } from "./store.ts";
 
 export interface OutboxDeps {
   store: Store;
@@ -103,7 +103,7 @@ export function createOutbox(deps: OutboxDeps): Outbox {
     const lane = laneOf(delivery.lane, delivery.upstream);
     const mayLeave = lane?.tryReserve() === true;
     try {
-      const accepted = await store.run({
+      const op: AcceptOp = {
         type: "accept",
         delivery,
         operation: options.operation,
@@ -113,12 +113,17 @@ export function createOutbox(deps: OutboxDeps): Outbox {
         contentHash: options.requestId === "" ? "" : hashOf(delivery),
         nowMs: clock.now(),
         mayLeave,
-      });
+      };
+      const accepted = await store.run(op);
       const claimed = accepted.kind === "stored" ? accepted.claimed : undefined;
       if (claimed !== undefined) {
         lane?.send(claimed);
       } else if (mayLeave) {
         lane?.release();
+      }
+      if (accepted.kind === "refused" && isBehindGateway(accepted.refusal)) {
+        const failure = toBinary(FailureSchema, refusalOf(accepted.refusal, delivery));
+        await store.run({ type: "keepRefused", refused: op, failure });
       }
       if (accepted.kind === "stored") {
         deps.onChange?.(accepted.row);
@@ -153,7 +158,7 @@ export function createOutbox(deps: OutboxDeps): Outbox {
         return { kind: "failed", failure: notStored(delivery.upstream) };
       }
       if (accepted.kind === "refused") {
-        return { kind: "failed", failure: failureOf(accepted.refusal, delivery) };
+        return { kind: "failed", failure: refusalOf(accepted.refusal, delivery) };
       }
       const waitMs = options.waitFor === "delivered" ? waitTimeMs(options.timeoutMs(), deps.maxWaitMs) : 0;
       const row = await waiters.wait(accepted.row, waitMs, options.signal);
@@ -216,7 +221,12 @@ function hashOf({ upstream, key, kind, target, body }: NewDelivery): string {
   return createHash("sha256").update([upstream, key, kind, target, body].join("\n")).digest("base64");
 }
 
-function failureOf(refusal: Refusal, { upstream, taskId, attempt }: NewDelivery): Failure {
+// A worker's own outcome that came behind the one said in its name.
+function isBehindGateway(refusal: Refusal): boolean {
+  return refusal.reason === "conflictingOutcome" && refusal.isByGateway;
+}
+
+function refusalOf(refusal: Refusal, { upstream, taskId, attempt }: NewDelivery): Failure {
   const metadata = { upstream };
   const task = `${taskId}, attempt ${attempt}`;
   switch (refusal.reason) {
@@ -258,9 +268,6 @@ function notStored(upstream: string): Failure {
 }
 
 function rejectionOf(row: DeliveryRow): Failure {
-  const failure =
-    row.failure === null
-      ? createFailure(ErrorReason.UPSTREAM_REJECTED, "the upstream refused it")
-      : fromBinary(FailureSchema, row.failure);
+  const failure = failureOf(row) ?? createFailure(ErrorReason.UPSTREAM_REJECTED, "the upstream refused it");
   return { ...failure, metadata: { ...failure.metadata, delivery_id: row.id } };
 }

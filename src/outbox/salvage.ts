@@ -1,5 +1,5 @@
 import { DatabaseSync } from "node:sqlite";
-import { DeliveryState } from "../../gen/taskgate/v1/receipt_pb.ts";
+import { deliveryStates } from "./delivery-state.ts";
 import { checksumOf } from "./row-checksum.ts";
 
 /** What could be saved. */
@@ -49,7 +49,7 @@ function copyTable(source: DatabaseSync, db: DatabaseSync, table: string, result
     `INSERT OR IGNORE INTO ${table} (${names.join()}) VALUES (${names.map(() => "?").join()})`,
   );
   for (const row of readableRows(source, table, result)) {
-    if (table === "delivery" && row.state === DeliveryState.STORED) {
+    if (table === "delivery" && row.state === deliveryStates.STORED) {
       if (!isIntact(row)) {
         result.damaged += 1;
         continue;
@@ -124,16 +124,16 @@ function isIntact(row: Columns): boolean {
 function recount(db: DatabaseSync): void {
   db.exec(`
     DELETE FROM delivery WHERE task NOT IN (SELECT id FROM task);
-    UPDATE delivery SET in_doubt = 1 WHERE state = ${DeliveryState.STORED} AND attempts > 0;
+    UPDATE delivery SET in_doubt = 1 WHERE state = ${deliveryStates.STORED} AND attempts > 0;
     UPDATE task SET in_flight = 0,
-      pending = (SELECT count(*) FROM delivery d WHERE d.task = task.id AND d.state = ${DeliveryState.STORED}),
-      head_seq = (SELECT min(seq) FROM delivery d WHERE d.task = task.id AND d.state = ${DeliveryState.STORED}),
+      pending = (SELECT count(*) FROM delivery d WHERE d.task = task.id AND d.state = ${deliveryStates.STORED}),
+      head_seq = (SELECT min(seq) FROM delivery d WHERE d.task = task.id AND d.state = ${deliveryStates.STORED}),
       urgent = EXISTS (SELECT 1 FROM delivery d
-        WHERE d.seq = task.outcome_seq AND d.state = ${DeliveryState.STORED});
+        WHERE d.seq = task.outcome_seq AND d.state = ${deliveryStates.STORED});
     UPDATE task SET head_due_ms = iif(head_seq IS NULL, NULL, touched_ms);
     UPDATE lane SET pending_rows = 0, pending_bytes = 0;
     UPDATE lane SET (pending_rows, pending_bytes) = (SELECT count(*), coalesce(sum(payload_bytes), 0)
       FROM delivery d JOIN task t ON t.id = d.task
-      WHERE t.lane = lane.id AND d.state = ${DeliveryState.STORED});
+      WHERE t.lane = lane.id AND d.state = ${deliveryStates.STORED});
   `);
 }

@@ -1,7 +1,8 @@
 import type { DatabaseSync } from "node:sqlite";
-import { DeliveryState } from "../../gen/taskgate/v1/receipt_pb.ts";
+import type { DeliveryState } from "../../gen/taskgate/v1/receipt_pb.ts";
 import type { DeliveryKind } from "../model/delivery.ts";
 import { deliveryIdOf } from "./delivery-id.ts";
+import { deliveryStates } from "./delivery-state.ts";
 import { checksumOf } from "./row-checksum.ts";
 import type { AcceptOp, ClaimedDelivery, DeliveryRow } from "./store.ts";
 
@@ -36,7 +37,7 @@ export interface StoredDelivery extends ClaimedDelivery {
 type Columns = Record<string, null | number | bigint | string | Uint8Array>;
 
 const kinds: readonly DeliveryKind[] = ["status", "output", "log", "outcome"];
-const stored = DeliveryState.STORED;
+const stored = deliveryStates.STORED;
 
 const deliveryColumns = `d.*, t.upstream, t.key, t.lane, t.task_id, t.attempt, t.head_seq, t.head_due_ms,
   t.in_flight, t.urgent, t.outcome_create_ms
@@ -183,9 +184,9 @@ export function createRows(db: DatabaseSync, salt: number) {
       nowMs: number,
       { answer = "", failure = row.failure }: { answer?: string; failure?: Uint8Array | null } = {},
     ): DeliveryRow {
-      const deliverMs = state === DeliveryState.DELIVERED ? nowMs : null;
-      const isKept = state === DeliveryState.REJECTED || state === DeliveryState.UNCONFIRMED;
-      const lastFailure = state === DeliveryState.DELIVERED ? null : failure;
+      const deliverMs = state === deliveryStates.DELIVERED ? nowMs : null;
+      const isKept = state === deliveryStates.REJECTED || state === deliveryStates.UNCONFIRMED;
+      const lastFailure = state === deliveryStates.DELIVERED ? null : failure;
       endDelivery.run(row.seq, state, nowMs, deliverMs, lastFailure, answer, isKept ? 1 : 0);
       afterEnd.run(task, row.seq, nowMs, row.state === stored ? 1 : 0);
       return {

@@ -32,7 +32,7 @@ export function createSqliteStore(
   doubtWhatWasUnderWay(db, nowMs);
   const rows = createRows(db, salt);
   const lanes = createLanes(db, quota);
-  const accept = createAccept(db, rows, lanes);
+  const { accept, keepRefused } = createAccept(db, rows, lanes);
   const { claim, settle } = createAttempts(db, rows, lanes);
   const { retry, discard } = createMove(db, rows, lanes);
   const prune = createPrune(db, rows);
@@ -42,6 +42,8 @@ export function createSqliteStore(
     switch (op.type) {
       case "accept":
         return accept(op);
+      case "keepRefused":
+        return keepRefused(op);
       case "settle":
         return settle(op);
       case "claim":

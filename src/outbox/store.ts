@@ -19,7 +19,7 @@ export interface DeliveryRow {
   endMs: number | null;
   /** When the next attempt is due; null while one is under way or another delivery goes first, and at the end. */
   nextAttemptMs: number | null;
-  /** A `Failure` in binary form. */
+  /** A `Failure` in binary form; null: none, or what is stored is not what was accepted (`REJECTED`). */
   failure: Uint8Array | null;
   /** What the upstream answered, as JSON text; empty: nothing. */
   answer: string;
@@ -58,6 +58,14 @@ export interface AcceptOp {
   nowMs: number;
   /** Record its first attempt as begun, if nothing of its task goes before it. */
   mayLeave: boolean;
+}
+
+/** Keeps a report that was refused where an operator sees it. It is never sent. */
+export interface KeepRefusedOp {
+  type: "keepRefused";
+  refused: AcceptOp;
+  /** A `Failure` in binary form. */
+  failure: Uint8Array;
 }
 
 /** Why a report was not taken. */
@@ -230,6 +238,7 @@ export interface VerifyResult {
 /** An operation with the type of its result. */
 export interface StoreOps {
   accept: { op: AcceptOp; result: AcceptResult };
+  keepRefused: { op: KeepRefusedOp; result: DeliveryRow | undefined };
   settle: { op: SettleOp; result: SettleResult };
   claim: { op: ClaimOp; result: ClaimResult };
   retry: { op: MoveOp; result: MoveResult };

@@ -3,7 +3,9 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 
 test("the skeleton loads the packages that `taskgate serve` loads", () => {
-  expect(packagesOf("bench/skeleton.ts")).toEqual(packagesOf("src/main.ts", "src/cli/serve.ts"));
+  expect(packagesOf("bench/skeleton.ts")).toEqual(
+    packagesOf("src/main.ts", "src/cli/serve.ts", "src/gateway.ts"),
+  );
 });
 
 // What the files import, and the files that they import, all the way.
