@@ -88,6 +88,7 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
     maxWaitMs: maxDeliveryWaitMs,
     onChange: desk.tell,
     onAlarm,
+    onWarning: log.warn,
     onUnexpectedError,
   });
 

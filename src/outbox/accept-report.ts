@@ -129,6 +129,7 @@ export function createAccept(db: DatabaseSync, rows: Rows, lanes: Lanes) {
     return {
       kind: "stored",
       row,
+      lane: lanes.nameOf(lane),
       isFirst,
       claimed: leaves
         ? { row, target, body, outcomeCreateMs, ownFailures: 0, ownFailureMs: null }

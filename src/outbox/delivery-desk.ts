@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { type Delivery, DeliverySchema } from "../../gen/taskgate/v1/gateway_pb.ts";
 import type { DeliveryChange, DeliveryDesk, DeliveryFilter, DeliveryMove } from "../model/delivery-desk.ts";
-import { seqOfDeliveryId } from "./delivery-id.ts";
+import { deliveryIdOf, seqOfDeliveryId } from "./delivery-id.ts";
 import type { Clock } from "./lane-dispatcher.ts";
 import type { Outbox } from "./outbox.ts";
 import { receiptOf } from "./receipt.ts";
@@ -63,11 +63,10 @@ export function createDeliveryDesk(
       if (afterSeq === undefined) {
         return undefined;
       }
-      const rows = await store.run({ type: "list", filter, afterSeq, limit: limit + 1 });
-      const page = rows.slice(0, limit);
+      const { rows, lastSeq } = await store.run({ type: "list", filter, afterSeq, limit });
       return {
-        deliveries: page.map(deliveryOf),
-        nextToken: rows.length > limit ? (page.at(-1)?.id ?? "") : "",
+        deliveries: rows.map(deliveryOf),
+        nextToken: lastSeq === null ? "" : deliveryIdOf(lastSeq, 0, store.salt),
       };
     },
 

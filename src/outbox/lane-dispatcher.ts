@@ -32,6 +32,8 @@ export interface LaneDispatcherDeps {
   mayLeaveOut: () => boolean;
   /** A delivery has come to another state, or its attempt has failed. May be told twice. */
   onChange: (row: DeliveryRow) => void;
+  /** The upstream has begun to refuse our credentials. */
+  onUnauthorized: () => void;
   /** A delivery is not sent because its row is damaged. */
   onDamage: (row: DeliveryRow) => void;
   onUnexpectedError: (error: unknown) => void;
@@ -65,6 +67,7 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
   // More may be due than there were places for.
   let isBehind = false;
   let isStopped = false;
+  let isUnauthorized = false;
   let whenIdle: (() => void) | undefined;
   let cancelTimer: (() => void) | undefined;
 
@@ -158,6 +161,10 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
       });
     const nowMs = clock.now();
     breaker.record(result, nowMs);
+    if (result.kind === "unauthorized" && !isUnauthorized) {
+      deps.onUnauthorized();
+    }
+    isUnauthorized = result.kind === "unauthorized" || (isUnauthorized && result.kind === "unavailable");
     if (result.kind === "accepted") {
       budget.success(nowMs);
       deps.onChange({

@@ -26,7 +26,9 @@ export interface OutboxDeps {
   /** Is told of each change of a delivery. */
   onChange?: (row: DeliveryRow) => void;
   /** Is told what an operator must know at once. */
-  onAlarm: (message: string, delivery: Record<string, string>) => void;
+  onAlarm: (message: string, fields: Record<string, string>) => void;
+  /** Is told what an operator should know. */
+  onWarning: (message: string, fields: Record<string, string>) => void;
   onUnexpectedError: (error: unknown) => void;
 }
 
@@ -88,6 +90,10 @@ export function createOutbox(deps: OutboxDeps): Outbox {
       order,
       mayLeaveOut: () => isDraining,
       onChange,
+      onUnauthorized: () =>
+        deps.onWarning("the upstream refuses the gateway's credentials: reports wait for other ones", {
+          upstream: upstreamName,
+        }),
       onDamage: (row) =>
         deps.onAlarm("a delivery is damaged and is not sent", {
           deliveryId: row.id,
@@ -128,7 +134,7 @@ export function createOutbox(deps: OutboxDeps): Outbox {
       if (accepted.kind === "stored") {
         deps.onChange?.(accepted.row);
         if (accepted.isFirst && claimed === undefined) {
-          lane?.wake();
+          laneOf(accepted.lane, delivery.upstream)?.wake();
         }
       }
       return accepted;

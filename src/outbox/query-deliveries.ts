@@ -18,29 +18,25 @@ export function createQueries(db: DatabaseSync, rows: Rows) {
   );
   const taskByKey = db.prepare("SELECT caller, outcome_tag FROM task WHERE upstream = ? AND key = ?");
 
-  function list({ filter, afterSeq, limit }: ListOp): DeliveryRow[] {
+  // Filters are rare: rows that do not fit are read and left out, so many at most
+  // that nothing else waits long.
+  function list({ filter, afterSeq, limit }: ListOp): ListResult {
+    const read =
+      filter.taskId === undefined
+        ? allAfter.all(afterSeq, maxScannedRows)
+        : ofTask.all(filter.taskId, afterSeq, maxScannedRows);
     const found: DeliveryRow[] = [];
-    let after = afterSeq;
-    // Filters are rare and pages small: rows that do not fit are read and left out.
-    for (;;) {
-      const page =
-        filter.taskId === undefined
-          ? allAfter.all(after, pageRows)
-          : ofTask.all(filter.taskId, after, pageRows);
-      for (const columns of page) {
-        const { row } = rows.read(columns);
-        after = row.seq;
-        if (matches(row, filter)) {
-          found.push(row);
-          if (found.length === limit) {
-            return found;
-          }
-        }
+    for (const columns of read) {
+      if (found.length === limit) {
+        return { rows: found, lastSeq: found.at(-1)?.seq ?? null };
       }
-      if (page.length < pageRows) {
-        return found;
+      const { row } = rows.read(columns);
+      if (matches(row, filter)) {
+        found.push(row);
       }
     }
+    const last = read.length < maxScannedRows ? null : Number(read.at(-1)?.seq);
+    return { rows: found, lastSeq: last };
   }
 
   return {
@@ -67,7 +63,7 @@ export function createQueries(db: DatabaseSync, rows: Rows) {
   };
 }
 
-const pageRows = 500;
+const maxScannedRows = 2000;
 
 function matches(row: DeliveryRow, { upstream, states }: ListOp["filter"]): boolean {
   return (

@@ -77,8 +77,17 @@ export type Refusal =
   | { reason: "full"; limit: string };
 
 export type AcceptResult =
-  /** Stored. `isFirst`: nothing of its task goes before it. `claimed`: its first attempt is recorded as begun. */
-  | { kind: "stored"; row: DeliveryRow; isFirst: boolean; claimed: ClaimedDelivery | undefined }
+  /**
+   * Stored. `lane`: its task's. `isFirst`: nothing of its task goes before it.
+   * `claimed`: its first attempt is recorded as begun.
+   */
+  | {
+      kind: "stored";
+      row: DeliveryRow;
+      lane: string;
+      isFirst: boolean;
+      claimed: ClaimedDelivery | undefined;
+    }
   /** The same report was accepted before. */
   | { kind: "known"; row: DeliveryRow }
   | { kind: "refused"; refusal: Refusal };
@@ -165,12 +174,18 @@ export interface GetOp {
   seq: number;
 }
 
-/** Lists deliveries behind `afterSeq`, oldest first. */
+/** Lists deliveries behind `afterSeq`, oldest first; a bounded number of rows is looked at. */
 export interface ListOp {
   type: "list";
   filter: ListFilter;
   afterSeq: number;
   limit: number;
+}
+
+export interface ListResult {
+  rows: DeliveryRow[];
+  /** Where to go on; null: there are no more. */
+  lastSeq: number | null;
 }
 
 /** Asks how a task stands. */
@@ -244,7 +259,7 @@ export interface StoreOps {
   retry: { op: MoveOp; result: MoveResult };
   discard: { op: MoveOp; result: MoveResult };
   get: { op: GetOp; result: DeliveryRow | undefined };
-  list: { op: ListOp; result: DeliveryRow[] };
+  list: { op: ListOp; result: ListResult };
   task: { op: TaskOp; result: TaskState | undefined };
   waiting: { op: WaitingOp; result: DeliveryRow[] };
   prune: { op: PruneOp; result: PruneResult };
