@@ -1,7 +1,16 @@
 import type { DatabaseSync } from "node:sqlite";
 import type { DeliveryKind } from "../model/delivery.ts";
 import type { Rows } from "./sqlite-rows.ts";
-import type { DeliveryRow, ListOp, TaskOp, TaskState, VerifyOp, VerifyResult, WaitingOp } from "./store.ts";
+import type {
+  DeliveryRow,
+  ListOp,
+  ListResult,
+  TaskOp,
+  TaskState,
+  VerifyOp,
+  VerifyResult,
+  WaitingOp,
+} from "./store.ts";
 
 const outcomeKind = 3 satisfies number;
 const outcome: DeliveryKind = "outcome";

@@ -333,7 +333,8 @@ export const ListDeliveriesRequestSchema: GenMessage<ListDeliveriesRequest> = /*
  */
 export type ListDeliveriesResponse = Message<"taskgate.v1.ListDeliveriesResponse"> & {
   /**
-   * One page of deliveries.
+   * One page of deliveries. It may be shorter than was asked for, or empty, while
+   * there are more.
    *
    * @generated from field: repeated taskgate.v1.Delivery deliveries = 1;
    */
