@@ -1,5 +1,4 @@
 import type { DatabaseSync } from "node:sqlite";
-import type { DeliveryKind } from "../model/delivery.ts";
 import type { Rows } from "./sqlite-rows.ts";
 import type {
   DeliveryRow,
@@ -12,18 +11,17 @@ import type {
   WaitingOp,
 } from "./store.ts";
 
-const outcomeKind = 3 satisfies number;
-const outcome: DeliveryKind = "outcome";
-
 /** Prepares what is read and changes nothing. */
 export function createQueries(db: DatabaseSync, rows: Rows) {
   const allAfter = rows.prepareSelect("WHERE d.seq > ? ORDER BY d.seq LIMIT ?");
+  // Every upstream's keys begin with the task's id and a stroke: an index knows them.
   const ofTask = rows.prepareSelect(
-    `WHERE d.task IN (SELECT id FROM task WHERE task_id = ?) AND d.seq > ? ORDER BY d.seq LIMIT ?`,
+    `WHERE d.task IN (SELECT id FROM task WHERE upstream IN (SELECT upstream FROM lane)
+       AND key > ?1 || '/' AND key < ?1 || '0' AND task_id = ?1) AND d.seq > ?2 ORDER BY d.seq LIMIT ?3`,
   );
   const waitingOutcomes = rows.prepareSelect(
-    `WHERE t.upstream = ? AND t.urgent = 1 AND t.in_flight = 0 AND d.seq = t.outcome_seq AND d.kind = ${outcomeKind}
-       AND d.seq > ? ORDER BY d.seq LIMIT ?`,
+    `WHERE t.lane IN (SELECT id FROM lane WHERE upstream = ?) AND t.urgent = 1 AND t.head_due_ms IS NOT NULL
+       AND d.seq = t.outcome_seq AND d.seq > ? ORDER BY d.seq LIMIT ?`,
   );
   const taskByKey = db.prepare("SELECT caller, outcome_tag FROM task WHERE upstream = ? AND key = ?");
 
@@ -52,10 +50,7 @@ export function createQueries(db: DatabaseSync, rows: Rows) {
     list,
 
     waiting: ({ upstream, afterSeq, limit }: WaitingOp): DeliveryRow[] =>
-      waitingOutcomes
-        .all(upstream, afterSeq, limit)
-        .map((columns) => rows.read(columns).row)
-        .filter(({ kind }) => kind === outcome),
+      waitingOutcomes.all(upstream, afterSeq, limit).map((columns) => rows.read(columns).row),
 
     task({ upstream, key }: TaskOp): TaskState | undefined {
       const task = taskByKey.get(upstream, key);
