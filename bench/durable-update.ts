@@ -1,15 +1,12 @@
-import { create, toBinary } from "@bufbuild/protobuf";
-import { TaskRunStatus, TaskStatusService } from "../gen/taskgate/v1/task_status_pb.ts";
 import { startLoadProcess } from "./load-process.ts";
 import { makeRealCall } from "./real-call.ts";
 import type { ScenarioContext, ScenarioResult } from "./scenario.ts";
 import { startGrpcJs, startUpstream, startWithOrchestra } from "./servers.ts";
 import { measureThroughput } from "./throughput.ts";
 import { formatThroughput, summarizeThroughput } from "./throughput-summary.ts";
+import { updateOf, updatePath, updatesOf } from "./update-call.ts";
 
 const reference = "grpc-js, bare, stores nothing";
-const method = TaskStatusService.method.updateTask;
-const path = `/${TaskStatusService.typeName}/${method.name}`;
 const runs = 1000;
 // Nobody listens there.
 const downUrl = "http://127.0.0.1:9/";
@@ -27,7 +24,8 @@ export async function runDurableUpdate({
   const upstream = await startUpstream(children);
   const down = await startWithOrchestra(children, downUrl);
   const up = await startWithOrchestra(children, `http://${upstream.address}/`);
-  const request = Array.from({ length: runs }, (_, index) => updateOf(index));
+  const path = updatePath;
+  const request = updatesOf(runs);
   const answer = await makeRealCall(down.address, { path, request: updateOf(runs) });
   const contenders = [
     { name: "taskgate, Orchestra down", server: down },
@@ -48,12 +46,4 @@ export async function runDurableUpdate({
     text: `UpdateTask, durable, 64 in flight; ratios to ${reference}\n${formatThroughput(summary)}`,
     data: { reference, summary, samples },
   };
-}
-
-function updateOf(index: number): Uint8Array {
-  const taskRunId = `1d876307-8c0a-42a1-8299-${index.toString(16).padStart(12, "0")}`;
-  return toBinary(
-    method.input,
-    create(method.input, { taskRunId, status: TaskRunStatus.RUNNING, message: "half of the rows" }),
-  );
 }

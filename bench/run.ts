@@ -1,6 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { createChildProcesses } from "./child-processes.ts";
+import { runDrain } from "./drain.ts";
 import { runDurableUpdate } from "./durable-update.ts";
 import { runGetInfo } from "./get-info.ts";
 import { describeMachine } from "./machine.ts";
@@ -11,6 +12,7 @@ import { runStartUp } from "./start-up.ts";
 const scenarios: ReadonlyMap<string, Scenario> = new Map([
   ["get-info", runGetInfo],
   ["durable-update", runDurableUpdate],
+  ["drain", runDrain],
   ["start-up", runStartUp],
 ]);
 

@@ -1,6 +1,7 @@
 import type { ChildProcess } from "node:child_process";
 import { createInterface } from "node:readline";
 import type { ChildProcesses } from "./child-processes.ts";
+import type { Role } from "./pinning.ts";
 
 /** A server that listens. */
 export interface ServerProcess {
@@ -16,8 +17,12 @@ const timeLimitMs = 20_000;
  * error, the message `listening` with its address. Rejects with what it logged when
  * it ends instead.
  */
-export async function startServer(children: ChildProcesses, args: readonly string[]): Promise<ServerProcess> {
-  const child = children.start("server", args, { stdio: ["ignore", "ignore", "pipe"] });
+export async function startServer(
+  children: ChildProcesses,
+  args: readonly string[],
+  role: Role = "server",
+): Promise<ServerProcess> {
+  const child = children.start(role, args, { stdio: ["ignore", "ignore", "pipe"] });
   const address = await addressOf(child);
   if (child.pid === undefined) {
     throw new Error("the server has no process id");

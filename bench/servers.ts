@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -56,9 +57,20 @@ export function startGrpcJs(children: ChildProcesses, path: string, answer: Buff
   return startServer(children, [pathOf("./grpc-js-server.ts"), path, answer.toString("base64")]);
 }
 
-/** Starts an upstream that takes everything. */
-export function startUpstream(children: ChildProcesses): Promise<ServerProcess> {
-  return startServer(children, [pathOf("./upstream-server.ts")]);
+/** Starts an upstream that takes everything, where the clients are. */
+export function startUpstream(children: ChildProcesses, listen = "127.0.0.1:0"): Promise<ServerProcess> {
+  return startServer(children, [pathOf("./upstream-server.ts"), listen], "client");
+}
+
+/** Sends so many POSTs with undici alone, in a process where the servers are. */
+export async function sendWithUndici(children: ChildProcesses, origin: string, count: number): Promise<void> {
+  const sender = children.start("server", [pathOf("./undici-sender.ts"), origin, String(count)], {
+    stdio: "inherit",
+  });
+  const [code] = await once(sender, "exit");
+  if (code !== 0) {
+    throw new Error(`the sender ended with ${code}`);
+  }
 }
 
 function pathOf(file: string): string {

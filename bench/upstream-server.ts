@@ -1,12 +1,28 @@
 import http from "node:http";
 
-// An upstream that takes every POST at once. Argument: none. It logs where it listens.
+// An upstream that takes every POST at once. Argument: where to listen, as host:port.
+// It logs where it listens. `GET` answers how many it took, and when it took the first
+// and the last of them, in milliseconds of its own clock.
+const { hostname, port } = new URL(`http://${process.argv[2]}`);
+let count = 0;
+let firstMs = 0;
+let lastMs = 0;
+
 const server = http.createServer((request, response) => {
+  if (request.method === "GET") {
+    response.end(JSON.stringify({ count, elapsedMs: lastMs - firstMs }));
+    return;
+  }
   request.resume();
-  request.once("end", () => response.end());
+  request.once("end", () => {
+    lastMs = performance.now();
+    firstMs ||= lastMs;
+    count += 1;
+    response.end();
+  });
 });
-server.listen(0, "127.0.0.1", () => {
+server.listen(Number(port), hostname, () => {
   const address = server.address();
-  const port = typeof address === "object" ? address?.port : undefined;
-  process.stderr.write(`${JSON.stringify({ message: "listening", address: `127.0.0.1:${port}` })}\n`);
+  const bound = typeof address === "object" ? address?.port : undefined;
+  process.stderr.write(`${JSON.stringify({ message: "listening", address: `${hostname}:${bound}` })}\n`);
 });
