@@ -1,0 +1,113 @@
+import { expect, test } from "vitest";
+import type { CliContext } from "../../src/cli/cli-context.ts";
+import { runOutbox } from "../../src/cli/outbox.ts";
+import { formatListenAddress } from "../../src/model/listen-address.ts";
+import { useDirectory, useGateway } from "../support/use-gateway.ts";
+
+const run = "1d876307-8c0a-42a1-8299-af0516223652";
+// Nobody listens there.
+const orchestra = { ORCHESTRA_API_KEY: "k", ORCHESTRA_WEBHOOK_URL: "http://127.0.0.1:9/" };
+
+async function outbox(args: readonly string[], env: Record<string, string>) {
+  const said = { stdout: "", stderr: "" };
+  const context: CliContext = {
+    args,
+    env,
+    readFile: () => "",
+    print: (text) => {
+      said.stdout += text;
+    },
+    printError: (text) => {
+      said.stderr += text;
+    },
+    onSignal: () => undefined,
+    exit: () => undefined,
+    makeTemporaryDirectory: () => ({ path: "", remove: () => undefined }),
+  };
+  const code = await runOutbox(context);
+  return { ...said, code };
+}
+
+async function update(url: string, status: string, token?: string): Promise<void> {
+  const response = await fetch(`${url}/taskgate.v1.TaskStatusService/UpdateTask`, {
+    method: "POST",
+    headers: {
+      "content-type": "application/json",
+      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+    },
+    body: JSON.stringify({
+      taskRunId: run,
+      status: `TASK_RUN_STATUS_${status}`,
+      waitFor: "WAIT_FOR_STORED",
+    }),
+  });
+  expect(response.status).toBe(200);
+}
+
+test("through the gateway that runs, lists and discards what waits", async () => {
+  const env = {
+    ...orchestra,
+    TASKGATE_DATA_DIR: useDirectory(),
+    TASKGATE_DRAIN_TIMEOUT: "50ms",
+    TASKGATE_AUTH_TOKEN: "worker",
+    TASKGATE_ADMIN_TOKEN: "admin",
+  };
+  const { gateway, url } = await useGateway(env);
+  const own = { ...env, TASKGATE_LISTEN: formatListenAddress(gateway.address) };
+  await update(url, "RUNNING", "worker");
+  await update(url, "SUCCEEDED", "worker");
+
+  const listed = await outbox(["list", "--state", "stored", "--task", run], own);
+  expect(listed.code).toBe(0);
+  const lines = listed.stdout.trimEnd().split("\n");
+  expect(lines).toEqual([
+    expect.stringMatching(
+      /^\S+ {2}\S+ {2}STORED {2}orchestra {2}UpdateTask {2}1d87.* attempt 0 {2}\d+ attempts/,
+    ),
+    expect.stringMatching(/ {2}0 attempts$/),
+  ]);
+  const [id = ""] = lines[1]?.split(" ") ?? [];
+  expect(await outbox(["discard", id], own)).toMatchObject({
+    code: 0,
+    stdout: expect.stringContaining("DISCARDED"),
+  });
+  expect(await outbox(["retry", id, "nothing"], own)).toEqual({
+    code: 1,
+    stdout: "",
+    stderr: `taskgate: ${id}: the delivery ${id} cannot be moved: it is DISCARDED\ntaskgate: nothing: there is no such delivery\n`,
+  });
+  expect(
+    await outbox(["list"], { ...own, TASKGATE_ADMIN_TOKEN: "", TASKGATE_AUTH_TOKEN: "worker" }),
+  ).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/^taskgate: .*operator/),
+  });
+});
+
+test("without a gateway, opens its directory", async () => {
+  const env = { ...orchestra, TASKGATE_DATA_DIR: useDirectory(), TASKGATE_DRAIN_TIMEOUT: "50ms" };
+  const { gateway, url } = await useGateway(env);
+  const own = { ...env, TASKGATE_LISTEN: formatListenAddress(gateway.address) };
+  await update(url, "RUNNING");
+  await gateway.stop();
+  const { stdout, code } = await outbox(["list", "--upstream", "orchestra"], own);
+  expect([code, stdout.split("\n").length]).toEqual([0, 2]);
+  expect(await outbox(["list", "--upstream", "aidbox"], own)).toMatchObject({ code: 0, stdout: "" });
+});
+
+test("without either says so, and makes none", async () => {
+  const env = { TASKGATE_LISTEN: "127.0.0.1:9", TASKGATE_DATA_DIR: "/nowhere" };
+  expect(await outbox(["list"], env)).toEqual({
+    code: 1,
+    stdout: "",
+    stderr: "taskgate: no gateway answers, and there is no outbox in /nowhere\n",
+  });
+});
+
+test.each([[[]], [["list", "x"]], [["list", "--state", "odd"]], [["retry"]], [["drop", "x"]]])(
+  "%j shows how it is used",
+  async (args) => {
+    const { code, stderr } = await outbox(args, {});
+    expect([code, stderr]).toEqual([2, expect.stringMatching(/^usage: taskgate outbox list/)]);
+  },
+);
