@@ -6,10 +6,14 @@ import { join } from "node:path";
  * deletion needs room in SQLite's log.
  */
 export interface Ballast {
+  /** How much it is, in bytes. */
+  readonly size: number;
   /** Gives the space up. */
   drop(): void;
-  /** Takes the space again where there is enough; says whether it is taken. */
+  /** Takes the space again where there is twice as much; says whether it is taken. */
   restore(): boolean;
+  /** Says whether half of the space is still free: what is left for those who must write. */
+  hasRoom(): boolean;
 }
 
 const maxBytes = 8 * 1024 * 1024;
@@ -20,12 +24,16 @@ export function createBallast(directory: string): Ballast {
   const { blocks, bsize } = statfsSync(directory);
   const size = Math.min(maxBytes, Math.floor((blocks * bsize) / 16));
 
+  function freeBytes(): number {
+    const { bavail, bsize: blockSize } = statfsSync(directory);
+    return bavail * blockSize;
+  }
+
   function restore(): boolean {
     if (existsSync(path) && statSync(path).size === size) {
       return true;
     }
-    const { bavail } = statfsSync(directory);
-    if (bavail * bsize < 2 * size) {
+    if (freeBytes() < 2 * size) {
       return false;
     }
     writeFileSync(path, Buffer.alloc(size), { mode: 0o600 });
@@ -33,5 +41,10 @@ export function createBallast(directory: string): Ballast {
   }
 
   restore();
-  return { restore, drop: () => rmSync(path, { force: true }) };
+  return {
+    size,
+    restore,
+    drop: () => rmSync(path, { force: true }),
+    hasRoom: () => freeBytes() >= size / 2,
+  };
 }

@@ -12,6 +12,8 @@ export interface CircuitBreaker {
   delayMs(nowMs: number): number;
   /** Attempts have begun. */
   began(count: number): void;
+  /** Lets one attempt through now, because an operator wants it. */
+  tryNow(): void;
   /** What came of one. */
   record(result: AttemptResult, nowMs: number): void;
 }
@@ -52,6 +54,10 @@ export function createCircuitBreaker(random: () => number): CircuitBreaker {
         probes += count;
       }
     },
+    tryNow() {
+      untilMs = 0;
+      probes = 0;
+    },
     record(result, nowMs) {
       const wasProbe = probes > 0;
       probes = 0;
@@ -61,7 +67,9 @@ export function createCircuitBreaker(random: () => number): CircuitBreaker {
         return;
       }
       failures += 1;
-      const askedMs = retryAfterMs(result.failure) ?? 0;
+      // One answer must not stop everything for longer than the breaker itself would;
+      // the delivery that it was for waits as long as it says.
+      const askedMs = Math.min(maxOpenMs, retryAfterMs(result.failure) ?? 0);
       if (wasProbe || (!isOpen() && (failures >= failuresToOpen || askedMs > 0))) {
         open(nowMs, askedMs);
       }

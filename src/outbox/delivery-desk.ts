@@ -21,7 +21,7 @@ const idleMs = 15_000;
 /** Creates the desk of an outbox. */
 export function createDeliveryDesk(
   store: Store,
-  outbox: () => Pick<Outbox, "waitFor" | "wake">,
+  outbox: () => Pick<Outbox, "waitFor" | "tryNow">,
   clock: Clock,
 ): FedDeliveryDesk {
   const watchers = new Set<Tell>();
@@ -33,7 +33,7 @@ export function createDeliveryDesk(
     if (result.kind !== "moved") {
       return result;
     }
-    outbox().wake(result.lane, result.row.upstream);
+    outbox().tryNow(result.lane, result.row.upstream);
     tell(result.row);
     return { kind: "moved", delivery: deliveryOf(result.row) };
   }

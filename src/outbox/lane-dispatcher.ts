@@ -49,6 +49,8 @@ export interface LaneDispatcher {
   send(claimed: ClaimedDelivery): void;
   /** Something is due. */
   wake(): void;
+  /** Something is wanted now, although the origin is in trouble. */
+  tryNow(): void;
   /** Begins no more attempts, and waits for those under way; `signal` ends them. */
   stop(): Promise<void>;
   /** Ends the attempts under way. */
@@ -233,6 +235,10 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
     },
     send: (claimed) => void work(claimed),
     wake,
+    tryNow() {
+      breaker.tryNow();
+      wake();
+    },
     stop() {
       isStopped = true;
       cancelTimer?.();

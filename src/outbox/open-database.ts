@@ -22,9 +22,11 @@ export function openDatabase(directory: string, synchronous: Synchronous): Datab
   try {
     // The lock is held until the database is closed or the process is gone.
     db.exec("PRAGMA locking_mode = EXCLUSIVE");
+    // Of a new database: only so its file can become smaller again.
+    db.exec("PRAGMA auto_vacuum = INCREMENTAL");
     db.exec("PRAGMA journal_mode = WAL");
     db.exec(`PRAGMA synchronous = ${synchronous}`);
-    db.exec("PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY");
+    db.exec("PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY");
     db.exec("BEGIN IMMEDIATE; COMMIT");
     // What a crash left in the log is made whole before anything is added to it.
     db.exec("PRAGMA wal_checkpoint(TRUNCATE)");

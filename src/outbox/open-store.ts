@@ -46,12 +46,15 @@ export function openStore(options: OpenStoreOptions): OpenedStore {
   const wasUnclean = readFlag(db, "open");
   writeFlag(db, "open", true);
   const ballast = createBallast(directory);
+  // To empty the log must take no more than the ballast can give.
+  const logPages = Math.min(maxLogPages, Math.floor(ballast.size / 2 / pageBytes));
+  db.exec(`PRAGMA wal_autocheckpoint = ${Math.max(100, logPages)}`);
 
   return {
     salt: store.salt,
     damage,
     wasUnclean,
-    runAll: runWithBallast(store, ballast),
+    runAll: runWithBallast(db, store, ballast),
     isFatal(error) {
       if (isDamage(error)) {
         writeFileSync(join(directory, damageMark), "");
@@ -83,7 +86,7 @@ export function openStore(options: OpenStoreOptions): OpenedStore {
     const aside = setAside(directory, String(nowMs));
     rmSync(join(directory, damageMark), { force: true });
     const database = openDatabase(directory, synchronous);
-    const { saved, damaged, isPartial } = salvage(aside, database);
+    const { saved, damaged, isPartial } = salvage(aside, database, nowMs);
     const kept = `${saved} waiting deliveries were saved from it, ${damaged} were damaged`;
     return {
       db: database,
@@ -93,29 +96,41 @@ export function openStore(options: OpenStoreOptions): OpenedStore {
   }
 }
 
+const pageBytes = 4096;
+const maxLogPages = 1000;
+
 // Left by one who found the database damaged while it served.
 const damageMark = "damaged";
 
-function runWithBallast(store: SqliteStore, ballast: Ballast): SqliteStore["runAll"] {
+function runWithBallast(db: DatabaseSync, store: SqliteStore, ballast: Ballast): SqliteStore["runAll"] {
   let isFull = false;
   let checkedMs = 0;
 
-  function isRefused(op: StoreOp): op is AcceptOp {
-    return op.type === "accept" && op.delivery.kind !== "outcome";
+  // Outcomes may use a part of what the ballast had held.
+  function isRefused(op: StoreOp): boolean {
+    return op.type === "accept" && (op.delivery.kind !== "outcome" || !ballast.hasRoom());
   }
 
-  function runWhileFull(ops: readonly StoreOp[], refuses: (op: StoreOp) => boolean): ResultOf<StoreOp>[] {
-    const results = store.runAll(ops.filter((op) => !refuses(op)));
-    return ops.map((op) => (refuses(op) ? diskFull : results.shift()));
+  function runWhileFull(ops: readonly StoreOp[]): ResultOf<StoreOp>[] {
+    const refused = new Set(ops.filter(isRefused));
+    const results = store.runAll(ops.filter((op) => !refused.has(op)));
+    return ops.map((op) => (refused.has(op) ? diskFull : results.shift()));
+  }
+
+  // What was delivered has left room inside of the file, which is given back.
+  function tryToRecover(): void {
+    checkedMs = performance.now();
+    db.exec(`PRAGMA incremental_vacuum(${vacuumPages})`);
+    db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+    isFull = !ballast.restore();
   }
 
   return (ops) => {
-    if (isFull && performance.now() - checkedMs > 1000) {
-      checkedMs = performance.now();
-      isFull = !ballast.restore();
-    }
     try {
-      return isFull ? runWhileFull(ops, isRefused) : store.runAll(ops);
+      if (isFull && performance.now() - checkedMs > recoverIntervalMs) {
+        tryToRecover();
+      }
+      return isFull ? runWhileFull(ops) : store.runAll(ops);
     } catch (error) {
       if (resultCodeOf(error) !== resultCodes.full) {
         throw error;
@@ -123,10 +138,15 @@ function runWithBallast(store: SqliteStore, ballast: Ballast): SqliteStore["runA
       isFull = true;
       checkedMs = performance.now();
       ballast.drop();
-      return runWhileFull(ops, (op) => op.type === "accept");
+      // The log is what can be made smaller at once.
+      db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+      return runWhileFull(ops);
     }
   };
 }
+
+const recoverIntervalMs = 1000;
+const vacuumPages = 1000;
 
 const diskFull: ResultOf<AcceptOp> = {
   kind: "refused",

@@ -53,8 +53,8 @@ export interface Outbox {
   ): Promise<InOrder<Result>>;
   /** Waits for a delivery's end, at most so long. */
   waitFor(row: DeliveryRow, timeoutMs: number, signal: AbortSignal): Promise<DeliveryRow>;
-  /** A lane has something that is due. */
-  wake(lane: string, upstream: string): void;
+  /** An operator has moved a delivery of a lane: it is tried now, whatever trouble the origin is in. */
+  tryNow(lane: string, upstream: string): void;
   /**
    * Delivers what waits as far as that goes within `graceMs`, leaving out statuses
    * that an outcome has overtaken; then ends.
@@ -183,7 +183,7 @@ export function createOutbox(deps: OutboxDeps): Outbox {
 
     waitFor: (row, timeoutMs, signal) => waiters.wait(row, Math.min(timeoutMs, deps.maxWaitMs), signal),
 
-    wake: (lane, upstream) => laneOf(lane, upstream)?.wake(),
+    tryNow: (lane, upstream) => laneOf(lane, upstream)?.tryNow(),
 
     async stop(graceMs) {
       isDraining = true;

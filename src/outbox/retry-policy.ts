@@ -4,6 +4,7 @@ import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import { type Failure, FailureSchema } from "../../gen/taskgate/v1/receipt_pb.ts";
 import type { AttemptFailure } from "../model/attempt-result.ts";
 import { failureWithReason } from "../model/failure.ts";
+import { doubtFloorMs } from "./doubt-floor.ts";
 import type { ClaimedDelivery, Settlement } from "./store.ts";
 
 /** When to try again, per upstream. Delays have full jitter between their floor and a bound that doubles up to the cap. */
@@ -27,19 +28,20 @@ export interface Backoff {
 /** Nothing is due later than this: longer waits that an upstream asks for are cut. */
 export const maxDelayMs = 300_000;
 
-const common: RetryPolicy = {
+const common = {
   unavailable: { floorMs: 100, baseMs: 500, capMs: 5000 },
-  inDoubt: { floorMs: 250, baseMs: 1000, capMs: 30_000 },
   tooEarly: { floorMs: 250, baseMs: 500, capMs: 5000 },
   tooEarlyGraceMs: 60_000,
 };
 
 /** The policies. */
 export const retryPolicies: Readonly<Record<string, RetryPolicy>> = {
-  orchestra: common,
-  // An overlapping POST would be taken twice (MEASURED): the first must be over.
-  orchestrator: { ...common, inDoubt: { floorMs: 2000, baseMs: 4000, capMs: 60_000 } },
-  aidbox: common,
+  orchestra: { ...common, inDoubt: { floorMs: doubtFloorMs.orchestra ?? 0, baseMs: 1000, capMs: 30_000 } },
+  orchestrator: {
+    ...common,
+    inDoubt: { floorMs: doubtFloorMs.orchestrator ?? 0, baseMs: 10_000, capMs: 60_000 },
+  },
+  aidbox: { ...common, inDoubt: { floorMs: doubtFloorMs.aidbox ?? 0, baseMs: 1000, capMs: 30_000 } },
 };
 
 // A non-outcome that the upstream answered so often with a failure of its own, or

@@ -1,5 +1,6 @@
 import { DatabaseSync } from "node:sqlite";
 import { deliveryStates } from "./delivery-state.ts";
+import { doubtFloorMs } from "./doubt-floor.ts";
 import { checksumOf } from "./row-checksum.ts";
 
 /** What could be saved. */
@@ -21,7 +22,7 @@ const tables = ["lane", "task", "delivery", "request", "meta"] as const;
  * same schema. What is read is compared with its checksum; a delivery that fails
  * is left out.
  */
-export function salvage(damagedPath: string, db: DatabaseSync): Salvage {
+export function salvage(damagedPath: string, db: DatabaseSync, nowMs: number): Salvage {
   const result: Salvage = { saved: 0, damaged: 0, isPartial: false };
   let source: DatabaseSync;
   try {
@@ -34,7 +35,7 @@ export function salvage(damagedPath: string, db: DatabaseSync): Salvage {
     for (const table of tables) {
       copyTable(source, db, table, result);
     }
-    recount(db);
+    recount(db, nowMs);
     db.exec("COMMIT");
   } finally {
     source.close();
@@ -121,7 +122,7 @@ function isIntact(row: Columns): boolean {
 }
 
 // Queues and counts are made anew from the deliveries that there are.
-function recount(db: DatabaseSync): void {
+function recount(db: DatabaseSync, nowMs: number): void {
   db.exec(`
     DELETE FROM delivery WHERE task NOT IN (SELECT id FROM task);
     UPDATE delivery SET in_doubt = 1 WHERE state = ${deliveryStates.STORED} AND attempts > 0;
@@ -130,7 +131,7 @@ function recount(db: DatabaseSync): void {
       head_seq = (SELECT min(seq) FROM delivery d WHERE d.task = task.id AND d.state = ${deliveryStates.STORED}),
       urgent = EXISTS (SELECT 1 FROM delivery d
         WHERE d.seq = task.outcome_seq AND d.state = ${deliveryStates.STORED});
-    UPDATE task SET head_due_ms = iif(head_seq IS NULL, NULL, touched_ms);
+    UPDATE task SET head_due_ms = iif(head_seq IS NULL, NULL, ${nowMs + Math.max(...Object.values(doubtFloorMs))});
     UPDATE lane SET pending_rows = 0, pending_bytes = 0;
     UPDATE lane SET (pending_rows, pending_bytes) = (SELECT count(*), coalesce(sum(payload_bytes), 0)
       FROM delivery d JOIN task t ON t.id = d.task

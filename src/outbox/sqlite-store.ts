@@ -1,6 +1,7 @@
 import type { DatabaseSync } from "node:sqlite";
 import { createAccept } from "./accept-report.ts";
 import { createAttempts } from "./claim-deliveries.ts";
+import { doubtFloorMs } from "./doubt-floor.ts";
 import { createLanes, type Quota } from "./lanes.ts";
 import { createMove } from "./move-delivery.ts";
 import { createPrune } from "./prune-store.ts";
@@ -101,6 +102,12 @@ function readSalt(db: DatabaseSync, randomSalt: number): number {
 function doubtWhatWasUnderWay(db: DatabaseSync, nowMs: number): void {
   db.exec("BEGIN IMMEDIATE");
   db.exec("UPDATE delivery SET in_doubt = 1 WHERE seq IN (SELECT head_seq FROM task WHERE in_flight = 1)");
-  db.prepare("UPDATE task SET in_flight = 0, head_due_ms = ? WHERE in_flight = 1").run(nowMs);
+  // Not at once: the attempt may outlive whoever made it.
+  const release = db.prepare(
+    "UPDATE task SET in_flight = 0, head_due_ms = ?1 WHERE in_flight = 1 AND upstream = ?2",
+  );
+  for (const [upstream, floorMs] of Object.entries(doubtFloorMs)) {
+    release.run(nowMs + floorMs, upstream);
+  }
   db.exec("COMMIT");
 }
