@@ -213,7 +213,10 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
       serving.set(false);
       stopping.abort();
       const endMs = performance.now() + config.drainTimeoutMs;
+      // In time for their answers.
+      const cancelRelease = setTimer(outbox.releaseWaiting, config.drainTimeoutMs * 0.8);
       await listener.close(config.drainTimeoutMs);
+      cancelRelease();
       await outbox.stop(Math.max(0, endMs - performance.now()));
       stopBeats?.();
       stopMaintenance();

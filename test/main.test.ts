@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { version } from "../src/version.ts";
+import { useScriptedServer } from "./support/scripted-server.ts";
 import { useDirectory } from "./support/use-gateway.ts";
 
 const bin = new URL("../bin/taskgate.js", import.meta.url).pathname;
@@ -102,9 +103,69 @@ describe("taskgate serve", () => {
     expect(stderr().trimEnd().split("\n")).toEqual([
       "taskgate: TASKGATE_LISTEN can be reached from other machines, so TASKGATE_AUTH_TOKEN or TASKGATE_ADMIN_TOKEN must be set",
       "taskgate: TASKGATE_LISTEN can be reached from other machines, so TASKGATE_TLS_CERT must be set, or TASKGATE_INSECURE_LISTEN where the network is trusted",
-      "taskgate: TASKGATE_LEASE_DURATION must be a duration such as 30s, 500ms or 2m",
+      "taskgate: TASKGATE_LEASE_DURATION must be a duration such as 30s, 500ms or 2m, up to 576h",
       "taskgate: TASKGATE_LEASE_DURATION must be at least twice TASKGATE_HEARTBEAT_INTERVAL, or one lost beat ends a task",
     ]);
+  });
+
+  test("what it has stored outlives its being killed, and what was being sent is sent again", async () => {
+    const held = Promise.withResolvers<void>();
+    const webhook = await useScriptedServer((_, response, index) => {
+      if (index === 0) {
+        held.resolve();
+      } else {
+        response.end();
+      }
+    });
+    const env = {
+      TASKGATE_DATA_DIR: useDirectory(),
+      ORCHESTRA_API_KEY: "k",
+      ORCHESTRA_WEBHOOK_URL: webhook.origin,
+      ORCHESTRA_TASK_RUN_ID: "1d876307-8c0a-42a1-8299-af0516223652",
+    };
+    async function call(url: string, method: string, request: object): Promise<unknown> {
+      const headers = { "content-type": "application/json" };
+      const body = JSON.stringify(request);
+      return (await fetch(`${url}/taskgate.v1.${method}`, { method: "POST", headers, body })).json();
+    }
+    const first = await serve(env);
+    const running = { status: "TASK_RUN_STATUS_RUNNING", message: "begun" };
+    const ended = { status: "TASK_RUN_STATUS_FAILED", waitFor: "WAIT_FOR_STORED" };
+    const answers = [
+      await call(first.url, "TaskStatusService/UpdateTask", running),
+      await call(first.url, "TaskStatusService/UpdateTask", ended),
+    ];
+    await held.promise;
+    first.child.kill("SIGKILL");
+    expect(await first.ended).toBe("SIGKILL");
+
+    const second = await serve(env);
+    const deliveries = async () => {
+      const listed = await call(second.url, "GatewayService/ListDeliveries", {});
+      return (listed as { deliveries: { receipt: object }[] }).deliveries.map(({ receipt }) => receipt);
+    };
+    await expect
+      .poll(deliveries, { timeout: 10_000 })
+      .toMatchObject(answers.map(() => ({ state: "DELIVERY_STATE_DELIVERED" })));
+    expect(await deliveries()).toMatchObject([{ attempts: 2 }, { attempts: 1 }]);
+    const idOf = (receipt: unknown) => (receipt as { deliveryId: string }).deliveryId;
+    expect((await deliveries()).map(idOf)).toEqual(
+      answers.map((answer) => idOf((answer as { receipt: unknown }).receipt)),
+    );
+    const [begun, again, failed, ...others] = webhook.seen.map(({ body }) => body);
+    expect(again).toBe(begun);
+    expect(failed).toContain('"FAILED"');
+    expect(others).toEqual([]);
+  });
+
+  test("a data directory that another one uses is an error with the directory in it", async () => {
+    const directory = useDirectory();
+    await serve({ TASKGATE_DATA_DIR: directory });
+    const { ended, stderr } = run(["serve", "--ops-listen", "off", "--listen", "127.0.0.1:0"], {
+      TASKGATE_DATA_DIR: directory,
+    });
+    expect(await ended).toBe(1);
+    expect(stderr()).toContain(`the data directory ${directory} is in use by another gateway`);
   });
 
   test("an address that is taken is an error with the address in it", async () => {

@@ -1,7 +1,7 @@
 import type { DatabaseSync } from "node:sqlite";
 import { deliveryStates } from "./delivery-state.ts";
 import type { Lanes } from "./lanes.ts";
-import type { Rows, TaskRow } from "./sqlite-rows.ts";
+import type { Rows, StoredDelivery, TaskRow } from "./sqlite-rows.ts";
 import type { AcceptOp, AcceptResult, DeliveryRow, KeepRefusedOp, Refusal } from "./store.ts";
 
 /**
@@ -50,8 +50,11 @@ export function createAccept(db: DatabaseSync, rows: Rows, lanes: Lanes) {
       : refuse({ reason: "requestIdReused" });
   }
 
-  // Undefined: nothing stands against the outcome, or nothing any more.
-  function outcomeBefore(task: TaskRow, op: AcceptOp): AcceptResult | undefined {
+  // What stands against an outcome: an answer, or a delivery that gives way to it.
+  function outcomeBefore(
+    task: TaskRow,
+    op: AcceptOp,
+  ): { answer: AcceptResult } | { givesWay: StoredDelivery } | undefined {
     if (task.outcome_tag === null || task.outcome_seq === null) {
       return undefined;
     }
@@ -59,21 +62,27 @@ export function createAccept(db: DatabaseSync, rows: Rows, lanes: Lanes) {
     const receipt = before?.row ?? readReceipt(task.outcome_receipt);
     const isGateways = receipt?.isByGateway === true && !op.isByGateway;
     if (before !== undefined && isGateways && before.row.attempts === 0 && before.row.state === stored) {
-      rows.end(before, deliveryStates.SUPERSEDED, op.nowMs);
-      lanes.count(before.lane, -1, -before.row.payloadBytes);
-      if (before.isHead) {
-        rows.setHead(task.id, null, null, op.nowMs);
-      }
-      return undefined;
+      return { givesWay: before };
     }
     if (task.outcome_tag === op.delivery.outcomeTag && receipt !== undefined) {
-      return { kind: "known", row: receipt };
+      return { answer: { kind: "known", row: receipt } };
     }
-    return refuse({
-      reason: "conflictingOutcome",
-      isByGateway: isGateways,
-      deliveryId: receipt?.id ?? "",
-    });
+    return {
+      answer: refuse({
+        reason: "conflictingOutcome",
+        isByGateway: isGateways,
+        deliveryId: receipt?.id ?? "",
+      }),
+    };
+  }
+
+  function supersede(standing: StoredDelivery, nowMs: number): void {
+    rows.end(standing, deliveryStates.SUPERSEDED, nowMs);
+    lanes.count(standing.lane, -1, -standing.row.payloadBytes);
+    if (standing.isHead) {
+      const next = rows.firstStored(standing.task);
+      rows.setHead(standing.task, next ?? null, next === undefined ? null : nowMs, nowMs);
+    }
   }
 
   function accept(op: AcceptOp): AcceptResult {
@@ -85,25 +94,24 @@ export function createAccept(db: DatabaseSync, rows: Rows, lanes: Lanes) {
     const { upstream, kind } = delivery;
     const isOutcome = kind === "outcome";
     let task = rows.findTask(upstream, delivery.key);
-    if (task !== undefined) {
-      if (task.caller !== op.caller && !op.isByGateway) {
-        return refuse({ reason: "taskUnknown" });
-      }
-      const standing = isOutcome ? outcomeBefore(task, op) : undefined;
-      if (standing !== undefined) {
-        return standing;
-      }
-      if (!isOutcome && task.outcome_tag !== null && kind !== "log") {
-        return refuse({ reason: "taskFinished" });
-      }
-      if (isOutcome && task.outcome_tag !== null) {
-        task = rows.findTask(upstream, delivery.key) ?? task;
-      }
+    if (task !== undefined && task.caller !== op.caller && !op.isByGateway) {
+      return refuse({ reason: "taskUnknown" });
+    }
+    const standing = task !== undefined && isOutcome ? outcomeBefore(task, op) : undefined;
+    if (standing !== undefined && "answer" in standing) {
+      return standing.answer;
+    }
+    if (task !== undefined && task.outcome_tag !== null && !isOutcome && kind !== "log") {
+      return refuse({ reason: "taskFinished" });
     }
     const bytes = Buffer.byteLength(delivery.body);
     const limit = lanes.limitExceededBy(upstream, bytes, isOutcome);
     if (limit !== undefined) {
       return refuse({ reason: "full", limit });
+    }
+    if (standing !== undefined) {
+      supersede(standing.givesWay, nowMs);
+      task = rows.findTask(upstream, delivery.key);
     }
 
     const lane = task?.lane ?? lanes.findOrAdd(upstream, delivery.lane);

@@ -1,6 +1,7 @@
 import type { DatabaseSync } from "node:sqlite";
 import { deliveryStates } from "./delivery-state.ts";
 import type { Lanes } from "./lanes.ts";
+import { DamagedDatabaseError } from "./schema.ts";
 import type { Rows } from "./sqlite-rows.ts";
 import type { ClaimedDelivery, ClaimOp, ClaimResult, DeliveryRow, SettleOp, SettleResult } from "./store.ts";
 
@@ -34,15 +35,20 @@ export function createAttempts(db: DatabaseSync, rows: Rows, lanes: Lanes) {
   // not or need not be sent.
   function claimHead(task: number, firstSeq: number, nowMs: number, supersede: boolean): Found {
     const found: Found = { claimed: undefined, superseded: [], damaged: [] };
+    let last = 0;
     for (let seq: number | undefined = firstSeq; seq !== undefined; seq = rows.firstStored(task)) {
       const delivery = rows.find(seq);
-      if (delivery === undefined) {
-        break;
+      if (delivery === undefined || seq === last) {
+        throw new DamagedDatabaseError(`the queue of task ${task} names delivery ${seq}, which is not there`);
       }
+      last = seq;
       const { row, isUrgent } = delivery;
       if (!delivery.isIntact) {
         const ended = rows.end(delivery, deliveryStates.REJECTED, nowMs, { failure: null });
         found.damaged.push(ended);
+        if (row.kind === "outcome" && row.attempts === 0) {
+          rows.openTask(task, seq);
+        }
       } else if (supersede && isUrgent && row.kind === "status" && row.attempts === 0) {
         found.superseded.push(rows.end(delivery, deliveryStates.SUPERSEDED, nowMs));
       } else {
@@ -83,7 +89,13 @@ export function createAttempts(db: DatabaseSync, rows: Rows, lanes: Lanes) {
 
   function settle(op: SettleOp): SettleResult {
     const { seq, settlement, nowMs } = op;
-    const none: SettleResult = { row: undefined, next: undefined, hasNext: false, superseded: [] };
+    const none: SettleResult = {
+      row: undefined,
+      next: undefined,
+      hasNext: false,
+      superseded: [],
+      damaged: [],
+    };
     const delivery = rows.find(seq);
     if (delivery === undefined || delivery.row.state !== deliveryStates.STORED) {
       return none;
@@ -112,8 +124,8 @@ export function createAttempts(db: DatabaseSync, rows: Rows, lanes: Lanes) {
       rows.setHead(delivery.task, nextSeq ?? null, nextSeq === undefined ? null : nowMs, nowMs);
       return { ...none, row, hasNext: nextSeq !== undefined };
     }
-    const { claimed, superseded } = claimHead(delivery.task, nextSeq, nowMs, op.supersede);
-    return { row, next: claimed, hasNext: false, superseded };
+    const { claimed, superseded, damaged } = claimHead(delivery.task, nextSeq, nowMs, op.supersede);
+    return { row, next: claimed, hasNext: false, superseded, damaged };
   }
 
   return { claim, settle };

@@ -26,10 +26,19 @@ export function createDeliveryDesk(
 ): FedDeliveryDesk {
   const watchers = new Set<Tell>();
 
-  async function move(type: "retry" | "discard", id: string): Promise<DeliveryMove> {
+  // An id holds its time as well: one that only has the number of a row is no id.
+  async function find(id: string): Promise<DeliveryRow | undefined> {
     const seq = seqOfDeliveryId(id, store.salt);
-    const result =
-      seq === undefined ? { kind: "unknown" as const } : await store.run({ type, seq, nowMs: clock.now() });
+    const row = seq === undefined ? undefined : await store.run({ type: "get", seq });
+    return row?.id === id ? row : undefined;
+  }
+
+  async function move(type: "retry" | "discard", id: string): Promise<DeliveryMove> {
+    const row = await find(id);
+    if (row === undefined) {
+      return { kind: "unknown" };
+    }
+    const result = await store.run({ type, seq: row.seq, nowMs: clock.now() });
     if (result.kind !== "moved") {
       return result;
     }
@@ -50,9 +59,8 @@ export function createDeliveryDesk(
     discard: (id) => move("discard", id),
 
     async get(id, waitMs, signal) {
-      const seq = seqOfDeliveryId(id, store.salt);
-      const row = seq === undefined ? undefined : await store.run({ type: "get", seq });
-      if (row === undefined || row.id !== id) {
+      const row = await find(id);
+      if (row === undefined) {
         return undefined;
       }
       return deliveryOf(waitMs > 0 ? await outbox().waitFor(row, waitMs, signal) : row);

@@ -13,17 +13,18 @@ export interface DeliveryWaiters {
   wait(row: DeliveryRow, timeoutMs: number, signal?: AbortSignal): Promise<DeliveryRow>;
   /** A delivery has changed. */
   tell(row: DeliveryRow): void;
-  /** Nobody waits any longer. */
+  /** Nobody waits any longer, from now on. */
   releaseAll(): void;
 }
 
 /** Creates the list of those who wait. */
 export function createDeliveryWaiters(clock: Clock): DeliveryWaiters {
+  let isReleased = false;
   const waiting = new Map<number, Set<(row?: DeliveryRow) => void>>();
 
   return {
     wait(row, timeoutMs, signal) {
-      if (isSettled(row) || timeoutMs <= 0 || signal?.aborted === true) {
+      if (isReleased || isSettled(row) || timeoutMs <= 0 || signal?.aborted === true) {
         return Promise.resolve(row);
       }
       return new Promise((resolve) => {
@@ -58,6 +59,7 @@ export function createDeliveryWaiters(clock: Clock): DeliveryWaiters {
       }
     },
     releaseAll() {
+      isReleased = true;
       for (const others of waiting.values()) {
         for (const onChange of others) {
           onChange();

@@ -115,9 +115,7 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
         free += limit - result.claimed.length;
         isBehind = result.claimed.length === limit;
         breaker.began(result.claimed.length);
-        result.superseded.forEach(deps.onChange);
-        result.damaged.forEach(deps.onChange);
-        result.damaged.forEach(deps.onDamage);
+        tell(result);
         for (const claimed of result.claimed) {
           void work(claimed);
         }
@@ -135,12 +133,18 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
     }
   }
 
+  function tell({ superseded, damaged }: Pick<SettleResult, "superseded" | "damaged">): void {
+    superseded.forEach(deps.onChange);
+    damaged.forEach(deps.onChange);
+    damaged.forEach(deps.onDamage);
+  }
+
   // Works on one task after the other, on one place.
   async function work(first: ClaimedDelivery): Promise<void> {
     let claimed: ClaimedDelivery | undefined = first;
     while (claimed !== undefined) {
       const settled: SettleResult = await attempt(claimed);
-      settled.superseded.forEach(deps.onChange);
+      tell(settled);
       claimed = settled.next;
       if (settled.hasNext) {
         isBehind = true;
@@ -209,7 +213,7 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
         deps.onUnexpectedError(error);
         if (isStopped) {
           // It is in doubt when the store is opened again.
-          return { row: undefined, next: undefined, hasNext: false, superseded: [] };
+          return { row: undefined, next: undefined, hasNext: false, superseded: [], damaged: [] };
         }
         await new Promise<void>((resolve) => clock.setTimer(resolve, storeRetryMs));
       }
@@ -231,6 +235,9 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
     },
     release() {
       free += 1;
+      if (isBehind) {
+        wake();
+      }
       settleIdle();
     },
     send: (claimed) => void work(claimed),

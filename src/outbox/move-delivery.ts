@@ -11,6 +11,9 @@ export function createMove(db: DatabaseSync, rows: Rows, lanes: Lanes) {
     `SELECT 1 FROM delivery WHERE task = ? AND seq > ? AND kind <> 2
        AND (attempts > 0 OR state IN (${deliveryStates.DELIVERED}, ${deliveryStates.UNCONFIRMED})) LIMIT 1`,
   );
+  const laterWaits = db.prepare(
+    `SELECT 1 FROM delivery WHERE task = ? AND seq > ? AND kind <> 2 AND state = ${deliveryStates.STORED} LIMIT 1`,
+  );
   const storeAgain = db.prepare(
     `UPDATE delivery SET state = ${deliveryStates.STORED}, end_ms = NULL, own_failures = 0, own_failure_ms = NULL,
        in_doubt = iif(state = ${deliveryStates.UNCONFIRMED}, 1, in_doubt) WHERE seq = ?`,
@@ -48,9 +51,13 @@ export function createMove(db: DatabaseSync, rows: Rows, lanes: Lanes) {
       if (standing !== null && standing !== seq) {
         return { kind: "refused", why: "the task has another outcome" };
       }
+      if (laterWaits.get(task, seq) !== undefined) {
+        return { kind: "refused", why: "later reports of the task wait" };
+      }
       setOutcome.run(task, delivery.outcomeTag, seq, nowMs);
     }
     storeAgain.run(seq);
+    rows.stored(delivery);
     queue.run(nowMs, task);
     lanes.count(lane, 1, row.payloadBytes);
     const head = rows.headOf(task);

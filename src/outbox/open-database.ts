@@ -1,7 +1,7 @@
 import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import { migrate } from "./schema.ts";
+import { DamagedDatabaseError, migrate } from "./schema.ts";
 
 /** How safe a commit is. FULL is the only one that keeps what was promised; the others are for control runs. */
 export type Synchronous = "FULL" | "NORMAL" | "OFF";
@@ -43,7 +43,15 @@ export function openDatabase(directory: string, synchronous: Synchronous): Datab
 }
 
 /** Result codes of SQLite that are told apart (https://sqlite.org/rescode.html). */
-export const resultCodes = { busy: 5, ioError: 10, corrupt: 11, full: 13, notADatabase: 26 };
+export const resultCodes = {
+  error: 1,
+  busy: 5,
+  readOnly: 8,
+  ioError: 10,
+  corrupt: 11,
+  full: 13,
+  notADatabase: 26,
+};
 
 /** The result code of an error that SQLite made; undefined for any other. */
 export function resultCodeOf(error: unknown): number | undefined {
@@ -51,10 +59,21 @@ export function resultCodeOf(error: unknown): number | undefined {
   return typeof code === "number" ? code & 0xff : undefined;
 }
 
+/**
+ * Says whether an error of the opening means that the file is damaged: a database of
+ * ours that SQLite does not want to read or write, although this process may.
+ */
+export function isDamageOnOpening(error: unknown): boolean {
+  const code = resultCodeOf(error);
+  return isDamage(error) || code === resultCodes.error || code === resultCodes.readOnly;
+}
+
 /** Says whether an error means that the file is damaged. */
 export function isDamage(error: unknown): boolean {
   const code = resultCodeOf(error);
-  return code === resultCodes.corrupt || code === resultCodes.notADatabase;
+  return (
+    error instanceof DamagedDatabaseError || code === resultCodes.corrupt || code === resultCodes.notADatabase
+  );
 }
 
 /** Puts a database aside under another name, which is returned. It must be closed. */

@@ -6,6 +6,7 @@ import { type Ballast, createBallast } from "./ballast.ts";
 import type { Quota } from "./lanes.ts";
 import {
   isDamage,
+  isDamageOnOpening,
   openDatabase,
   resultCodeOf,
   resultCodes,
@@ -79,7 +80,7 @@ export function openStore(options: OpenStoreOptions): OpenedStore {
       }
     } catch (error) {
       opened?.close();
-      if (!isDamage(error)) {
+      if (!isDamageOnOpening(error)) {
         throw error;
       }
     }

@@ -55,6 +55,8 @@ export interface Outbox {
   waitFor(row: DeliveryRow, timeoutMs: number, signal: AbortSignal): Promise<DeliveryRow>;
   /** An operator has moved a delivery of a lane: it is tried now, whatever trouble the origin is in. */
   tryNow(lane: string, upstream: string): void;
+  /** Answers those who wait for a delivery with what is known of it, from now on. */
+  releaseWaiting(): void;
   /**
    * Delivers what waits as far as that goes within `graceMs`, leaving out statuses
    * that an outcome has overtaken; then ends.
@@ -184,6 +186,8 @@ export function createOutbox(deps: OutboxDeps): Outbox {
     waitFor: (row, timeoutMs, signal) => waiters.wait(row, Math.min(timeoutMs, deps.maxWaitMs), signal),
 
     tryNow: (lane, upstream) => laneOf(lane, upstream)?.tryNow(),
+
+    releaseWaiting: waiters.releaseAll,
 
     async stop(graceMs) {
       isDraining = true;

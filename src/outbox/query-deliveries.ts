@@ -61,7 +61,7 @@ export function createQueries(db: DatabaseSync, rows: Rows) {
       const read = allAfter.all(afterSeq, limit).map(rows.read);
       return {
         lastSeq: read.at(-1)?.row.seq ?? null,
-        damaged: read.filter(({ isIntact, row }) => !isIntact && row.endMs === null).map(({ row }) => row.id),
+        damaged: read.filter(({ isIntact }) => !isIntact).map(({ row }) => row.id),
       };
     },
   };

@@ -1,9 +1,13 @@
 import { crc32 } from "node:zlib";
 
-/** What of a delivery must never change once it is stored. */
+/** What of a delivery and its task must be as it was stored. */
 export interface ChecksummedFields {
-  task: number;
+  upstream: string;
+  key: string;
+  taskId: string;
+  attempt: string;
   kind: number;
+  state: number;
   target: string;
   body: string;
   createMs: number;
@@ -13,6 +17,8 @@ export interface ChecksummedFields {
  * The checksum that is stored beside a delivery: SQLite's own check does not see a
  * payload that has changed on the disk, and a changed payload must not be sent.
  */
-export function checksumOf({ task, kind, target, body, createMs }: ChecksummedFields): number {
-  return crc32(body, crc32(`${task}\n${kind}\n${createMs}\n${target.length}\n${target}\n`));
+export function checksumOf(fields: ChecksummedFields): number {
+  const { upstream, key, taskId, attempt, kind, state, target, body, createMs } = fields;
+  const head = [upstream, key, taskId, attempt, kind, state, createMs, target.length, target].join("\n");
+  return crc32(body, crc32(head));
 }

@@ -49,9 +49,10 @@ function copyTable(source: DatabaseSync, db: DatabaseSync, table: string, result
   const insert = db.prepare(
     `INSERT OR IGNORE INTO ${table} (${names.join()}) VALUES (${names.map(() => "?").join()})`,
   );
+  const taskById = db.prepare("SELECT upstream, key, task_id, attempt FROM task WHERE id = ?");
   for (const row of readableRows(source, table, result)) {
     if (table === "delivery" && row.state === deliveryStates.STORED) {
-      if (!isIntact(row)) {
+      if (!isIntact(row, taskById.get(row.task ?? null))) {
         result.damaged += 1;
         continue;
       }
@@ -73,7 +74,11 @@ function* readableRows(source: DatabaseSync, table: string, result: Salvage): Ge
   let last = 0;
   try {
     for (const row of source.prepare(`SELECT * FROM ${table} ORDER BY ${order}`).iterate()) {
-      last = hasNumbers ? Number(row.seq ?? row.id) : last;
+      const next = hasNumbers ? Number(row.seq ?? row.id) : last + 1;
+      if (next <= last || (!hasNumbers && next > maxUnnumberedRows)) {
+        throw new Error("the rows go in a circle");
+      }
+      last = next;
       yield row as Columns;
     }
     return;
@@ -98,6 +103,8 @@ function* readableRows(source: DatabaseSync, table: string, result: Salvage): Ge
   }
 }
 
+// More than there are; a damaged tree may go in a circle.
+const maxUnnumberedRows = 5_000_000;
 // A page has a hundred rows or so, and each of them fails.
 const maxFailures = 100_000;
 
@@ -109,11 +116,15 @@ function lastNumber(source: DatabaseSync, table: string, key: string): number {
   }
 }
 
-function isIntact(row: Columns): boolean {
+function isIntact(row: Columns, task: Columns | undefined): boolean {
   return (
     checksumOf({
-      task: Number(row.task),
+      upstream: String(task?.upstream),
+      key: String(task?.key),
+      taskId: String(task?.task_id),
+      attempt: String(task?.attempt),
       kind: Number(row.kind),
+      state: Number(row.state),
       target: String(row.target),
       body: String(row.body),
       createMs: Number(row.create_ms),

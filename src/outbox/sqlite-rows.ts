@@ -3,7 +3,7 @@ import type { DeliveryState } from "../../gen/taskgate/v1/receipt_pb.ts";
 import type { DeliveryKind } from "../model/delivery.ts";
 import { deliveryIdOf } from "./delivery-id.ts";
 import { deliveryStates } from "./delivery-state.ts";
-import { checksumOf } from "./row-checksum.ts";
+import { type ChecksummedFields, checksumOf } from "./row-checksum.ts";
 import type { AcceptOp, ClaimedDelivery, DeliveryRow } from "./store.ts";
 
 /** A task as the rules of acceptance and order see it. */
@@ -72,11 +72,12 @@ export function createRows(db: DatabaseSync, salt: number) {
   // A payload that cannot be sent again is not kept.
   const endDelivery = db.prepare(
     `UPDATE delivery SET state = ?2, end_ms = ?3, deliver_ms = ?4, failure = ?5, answer = ?6,
-       body = iif(?7, body, ''), target = iif(?7, target, '') WHERE seq = ?1`,
+       body = ?7, target = ?8, checksum = ?9 WHERE seq = ?1`,
   );
   const afterEnd = db.prepare(
     `UPDATE task SET pending = pending - ?4, urgent = iif(outcome_seq = ?2, 0, urgent), touched_ms = ?3 WHERE id = ?1`,
   );
+  const setChecksum = db.prepare("UPDATE delivery SET checksum = ? WHERE seq = ?");
   const openTask = db.prepare(
     `UPDATE task SET outcome_tag = NULL, outcome_seq = NULL, outcome_create_ms = NULL, urgent = 0
      WHERE id = ? AND outcome_seq = ?`,
@@ -127,7 +128,7 @@ export function createRows(db: DatabaseSync, salt: number) {
         createMs,
         endMs,
         failure,
-        checksumOf({ task, kind, target, body, createMs }),
+        checksumOf({ upstream, key, taskId, attempt, kind, state, target, body, createMs }),
       );
       const seq = Number(lastInsertRowid);
       return {
@@ -179,15 +180,20 @@ export function createRows(db: DatabaseSync, salt: number) {
 
     /** Ends a delivery. It does not look for the next one. */
     end(
-      { row, task }: StoredDelivery,
+      delivery: StoredDelivery,
       state: DeliveryState,
       nowMs: number,
-      { answer = "", failure = row.failure }: { answer?: string; failure?: Uint8Array | null } = {},
+      { answer = "", failure = delivery.row.failure }: { answer?: string; failure?: Uint8Array | null } = {},
     ): DeliveryRow {
+      const { row, task } = delivery;
       const deliverMs = state === deliveryStates.DELIVERED ? nowMs : null;
       const isKept = state === deliveryStates.REJECTED || state === deliveryStates.UNCONFIRMED;
       const lastFailure = state === deliveryStates.DELIVERED ? null : failure;
-      endDelivery.run(row.seq, state, nowMs, deliverMs, lastFailure, answer, isKept ? 1 : 0);
+      const body = isKept ? delivery.body : "";
+      const target = isKept ? delivery.target : "";
+      // Of damage it stays wrong, so that nobody sends it by hand.
+      const checksum = delivery.isIntact ? checksumOf(checksummed(row, state, target, body)) : 0;
+      endDelivery.run(row.seq, state, nowMs, deliverMs, lastFailure, answer, body, target, checksum);
       afterEnd.run(task, row.seq, nowMs, row.state === stored ? 1 : 0);
       return {
         ...row,
@@ -205,6 +211,12 @@ export function createRows(db: DatabaseSync, salt: number) {
     headOf(task: number): { seq: number | null; isInFlight: boolean } {
       const head = selectHead.get(task);
       return { seq: (head?.head_seq ?? null) as number | null, isInFlight: head?.in_flight === 1 };
+    },
+
+    /** Writes the checksum of a delivery that waits again. */
+    stored(delivery: StoredDelivery): void {
+      const { row, target, body } = delivery;
+      setChecksum.run(checksumOf(checksummed(row, stored, target, body)), row.seq);
     },
 
     /** Takes away that a delivery is its task's outcome: another one is welcome. */
@@ -228,29 +240,30 @@ function readDelivery(columns: Columns, salt: number): StoredDelivery {
   const task = Number(columns.task);
   const isHead = columns.head_seq === seq;
   const state = Number(columns.state) as DeliveryState;
+  const row: DeliveryRow = {
+    seq,
+    id: deliveryIdOf(seq, createMs, salt),
+    upstream: String(columns.upstream),
+    key: String(columns.key),
+    taskId: String(columns.task_id),
+    attempt: String(columns.attempt),
+    kind: kinds[kind] ?? "output",
+    state,
+    isInDoubt: columns.in_doubt === 1 && state === stored,
+    attempts: Number(columns.attempts),
+    createMs,
+    deliverMs: columns.deliver_ms as number | null,
+    endMs: columns.end_ms as number | null,
+    nextAttemptMs: isHead ? (columns.head_due_ms as number | null) : null,
+    failure: columns.failure as Uint8Array | null,
+    answer: String(columns.answer),
+    operation: String(columns.operation),
+    caller: String(columns.caller),
+    isByGateway: columns.by_gateway === 1,
+    payloadBytes: Number(columns.payload_bytes),
+  };
   return {
-    row: {
-      seq,
-      id: deliveryIdOf(seq, createMs, salt),
-      upstream: String(columns.upstream),
-      key: String(columns.key),
-      taskId: String(columns.task_id),
-      attempt: String(columns.attempt),
-      kind: kinds[kind] ?? "output",
-      state,
-      isInDoubt: columns.in_doubt === 1 && state === stored,
-      attempts: Number(columns.attempts),
-      createMs,
-      deliverMs: columns.deliver_ms as number | null,
-      endMs: columns.end_ms as number | null,
-      nextAttemptMs: isHead ? (columns.head_due_ms as number | null) : null,
-      failure: columns.failure as Uint8Array | null,
-      answer: String(columns.answer),
-      operation: String(columns.operation),
-      caller: String(columns.caller),
-      isByGateway: columns.by_gateway === 1,
-      payloadBytes: Number(columns.payload_bytes),
-    },
+    row,
     task,
     lane: Number(columns.lane),
     target,
@@ -262,6 +275,16 @@ function readDelivery(columns: Columns, salt: number): StoredDelivery {
     outcomeCreateMs: columns.outcome_create_ms as number | null,
     ownFailures: Number(columns.own_failures),
     ownFailureMs: columns.own_failure_ms as number | null,
-    isIntact: kind in kinds && checksumOf({ task, kind, target, body, createMs }) === columns.checksum,
+    isIntact: kind in kinds && checksumOf(checksummed(row, row.state, target, body)) === columns.checksum,
   };
+}
+
+function checksummed(
+  row: DeliveryRow,
+  state: DeliveryState,
+  target: string,
+  body: string,
+): ChecksummedFields {
+  const { upstream, key, taskId, attempt, createMs } = row;
+  return { upstream, key, taskId, attempt, kind: kinds.indexOf(row.kind), state, target, body, createMs };
 }

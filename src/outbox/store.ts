@@ -127,6 +127,8 @@ export interface SettleResult {
   /** The task has another delivery that is due and was not claimed. */
   hasNext: boolean;
   superseded: DeliveryRow[];
+  /** As in `ClaimResult`. */
+  damaged: DeliveryRow[];
 }
 
 /** Records attempts of deliveries that are due as begun, tasks with outcomes first. */

@@ -49,6 +49,7 @@ export async function openWorkerStore(options: WorkerStoreOptions): Promise<Work
   let isScheduled = false;
   let failure: Error | undefined;
   let closed: (() => void) | undefined;
+  let closing: Promise<void> | undefined;
 
   function schedule(): void {
     if (!isScheduled && underWay.length === 0) {
@@ -124,15 +125,17 @@ export async function openWorkerStore(options: WorkerStoreOptions): Promise<Work
         queue.push({ op, resolve, reject });
         schedule();
       }),
-    close: () =>
-      new Promise<void>((resolve) => {
+    close() {
+      closing ??= new Promise<void>((resolve) => {
         closed = resolve;
         if (failure === undefined) {
           schedule();
         } else {
           void worker.terminate().then(() => resolve());
         }
-      }),
+      });
+      return closing;
+    },
   };
 }
 

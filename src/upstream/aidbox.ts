@@ -119,7 +119,8 @@ export function createAidbox(options: AidboxOptions) {
       return failure.reason === ErrorReason.TASK_UNKNOWN ? unsettled(failure) : { kind, failure };
     }
     const state = found.value;
-    if (state.execId !== execId || (state.status === "done" && state.outcome !== outcomeOf[method])) {
+    const isAnothers = typeof state.execId === "string" && state.execId !== execId;
+    if (isAnothers || (state.status === "done" && state.outcome !== outcomeOf[method])) {
       const failure = createFailure(
         ErrorReason.LEASE_SUPERSEDED,
         "aidbox holds another attempt or another outcome of the task",
@@ -127,10 +128,11 @@ export function createAidbox(options: AidboxOptions) {
       );
       return { kind: "rejected", failure };
     }
-    if (state.status === "done") {
+    const isOurs = state.execId === execId;
+    if (isOurs && state.status === "done") {
       return { kind: "accepted", answer: state.resourceJson };
     }
-    return state.status === "in-progress"
+    return isOurs && state.status === "in-progress"
       ? undefined
       : unsettled(
           createFailure(

@@ -85,7 +85,7 @@ test("an empty variable is the same as none", () => {
 test("several Orchestrators, their slashes dropped", () => {
   const { orchestrator } = configOf({
     TASKGATE_ORCHESTRATOR_URL: "http://one:8080/, https://two/deep/er//",
-    TASKGATE_ORCHESTRATOR_TOKEN: "t, ",
+    TASKGATE_ORCHESTRATOR_TOKEN: "t,",
   });
   expect(orchestrator).toEqual({
     bases: [
@@ -179,12 +179,27 @@ test("all problems are told together, none with a secret in it", () => {
     "TASKGATE_AIDBOX_CLIENT_SECRET_FILE cannot be read: ENOENT: no such file or directory, open '/missing'",
     "TASKGATE_AIDBOX_URL needs TASKGATE_AIDBOX_CLIENT_ID and TASKGATE_AIDBOX_CLIENT_SECRET",
     "TASKGATE_ALLOWED_ORIGINS must hold origins such as https://example.org",
-    "TASKGATE_HEARTBEAT_INTERVAL must be a duration such as 30s, 500ms or 2m",
+    "TASKGATE_HEARTBEAT_INTERVAL must be a duration such as 30s, 500ms or 2m, up to 576h",
     "TASKGATE_FAST_LANE must be true or false",
     "TASKGATE_LOG_LEVEL must be info, warn, error or silent",
   ]);
   expect(problems.join()).not.toContain("secret-");
 });
+
+test.each(["0s", "577h", "24d", "-1s", "1"])("%s is no duration that a timer can hold", (value) => {
+  expect(problemsOf({ TASKGATE_DRAIN_TIMEOUT: value })).toEqual([
+    "TASKGATE_DRAIN_TIMEOUT must be a duration such as 30s, 500ms or 2m, up to 576h",
+  ]);
+});
+
+test.each(["ORCHESTRA_API_KEY", "TASKGATE_AUTH_TOKEN", "TASKGATE_ADMIN_TOKEN"])(
+  "%s must be able to travel in a header",
+  (name) => {
+    for (const value of ["two words", "línea", "a\nb", "\u007f"]) {
+      expect(problemsOf({ [name]: value })).toEqual([`${name} must be printable ASCII without spaces`]);
+    }
+  },
+);
 
 test("a lease must outlast a lost beat", () => {
   expect(problemsOf({ TASKGATE_LEASE_DURATION: "15s" })).toEqual([

@@ -1,11 +1,14 @@
 import { randomUUID } from "node:crypto";
 import { Code } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
+import { parse } from "yaml";
 import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import { ExecutorService } from "../../gen/taskgate/v1/executor_pb.ts";
+import { DeliveryState, WaitFor } from "../../gen/taskgate/v1/receipt_pb.ts";
 import { Directive } from "../../gen/taskgate/v1/session_pb.ts";
 import type { FaultRule } from "../../src/sandbox/faults.ts";
 import { type Caller, grpcClient, testClients } from "../support/clients.ts";
+import { receiptLine, settled, troubled } from "../support/deliveries.ts";
 import { useGatewayWithSandbox } from "../support/use-sandbox.ts";
 
 const rpc = ExecutorService.method;
@@ -53,9 +56,30 @@ describe.each(testClients)("Aidbox's queue, over $name", (client) => {
   });
 });
 
-async function useAidbox(options: Parameters<typeof useGatewayWithSandbox>[1] = {}) {
-  const used = await useGatewayWithSandbox({ TASKGATE_AIDBOX_TIMEOUT: "1s" }, options);
-  return { ...used, caller: grpcClient.connect(used.url), aidbox: used.sandbox.aidbox };
+async function useAidbox(
+  options: Parameters<typeof useGatewayWithSandbox>[1] = {},
+  env: Record<string, string> = {},
+) {
+  const used = await useGatewayWithSandbox(
+    { TASKGATE_AIDBOX_TIMEOUT: "10s", TASKGATE_DRAIN_TIMEOUT: "100ms", ...env },
+    options,
+  );
+  const { aidbox } = used.sandbox;
+  const caller = grpcClient.connect(used.url);
+  return {
+    ...used,
+    caller,
+    aidbox,
+    /** A task that is in progress. */
+    async begin(definition = "a/b") {
+      await caller.call(rpc.createTask, { definition });
+      const { id, execId } = await pollOne(caller, definition);
+      await caller.call(rpc.startTask, { id, execId });
+      aidbox.clearRequests();
+      return { id, execId };
+    },
+    methods: () => aidbox.requests.map(({ body }) => String(parse(body, { version: "1.1" }).method)),
+  };
 }
 
 describe("what Aidbox refuses", () => {
@@ -63,7 +87,12 @@ describe("what Aidbox refuses", () => {
     const { caller } = await useAidbox({
       aidbox: {
         definitions: {
-          "a/b": { requestedToStartTimeout: 50, inProgressTimeout: 80, retryDelay: 10, allowedRetryCount: 3 },
+          "a/b": {
+            requestedToStartTimeout: 250,
+            inProgressTimeout: 80,
+            retryDelay: 10,
+            allowedRetryCount: 3,
+          },
         },
       },
     });
@@ -84,13 +113,14 @@ describe("what Aidbox refuses", () => {
       cause: ErrorReason.LEASE_SUPERSEDED,
     });
     expect(await caller.fail(rpc.succeedTask, { id, execId })).toMatchObject({
-      reason: "UPSTREAM_REJECTED",
+      code: Code.FailedPrecondition,
+      reason: "LEASE_SUPERSEDED",
       metadata: { http_status: "422" },
     });
   });
 
   test("A-59 A-64 A-65 a second outcome, a second creation, a cancel that comes late, parameters that lack a key", async () => {
-    const { caller } = await useAidbox({
+    const { caller, aidbox } = await useAidbox({
       aidbox: { definitions: { "a/b": { requiredParamsKeys: ["needed"] } } },
     });
     expect(await caller.fail(rpc.createTask, { definition: "a/b" })).toMatchObject({
@@ -110,8 +140,24 @@ describe("what Aidbox refuses", () => {
     });
     const { execId } = await pollOne(caller, "a/b");
     await caller.call(rpc.startTask, { id, execId });
-    await caller.call(rpc.succeedTask, { id, execId });
-    expect(await caller.fail(rpc.succeedTask, { id, execId })).toMatchObject({ reason: "UPSTREAM_REJECTED" });
+    const first = await caller.call(rpc.succeedTask, { id, execId });
+    aidbox.clearRequests();
+    expect(await caller.call(rpc.succeedTask, { id, execId })).toEqual(first);
+    expect(await caller.fail(rpc.failTask, { id, execId })).toMatchObject({
+      code: Code.AlreadyExists,
+      reason: "CONFLICTING_OUTCOME",
+    });
+    expect(aidbox.requests).toEqual([]);
+    // What a worker is told that talks to Aidbox by itself.
+    const again = await fetch(`${aidbox.url}/rpc`, {
+      method: "POST",
+      headers: {
+        "content-type": "text/yaml",
+        authorization: `Basic ${btoa(`${aidbox.clientId}:${aidbox.clientSecret}`)}`,
+      },
+      body: `{method: awf.task/success, params: {id: '${id}', execId: '${execId}'}}`,
+    });
+    expect(again.status).toBe(422);
     expect(await caller.fail(rpc.cancelTask, { id })).toMatchObject({ reason: "TASK_FINISHED" });
   });
 
@@ -171,6 +217,145 @@ test("A-22 A-23 A-24 A-43 a workflow is decided, watched and cancelled", async (
   });
 });
 
+describe("an outcome for Aidbox", () => {
+  const answerIsLost: FaultRule = { match: { method: "awf.task/success" }, action: { kind: "reset" } };
+
+  test("A-19 A-57 A-59 that was taken, and its answer was lost, is delivered by asking, and sent once", async () => {
+    const { caller, aidbox, begin, methods } = await useAidbox();
+    const attempt = await begin();
+    aidbox.faults.add({ ...answerIsLost, when: "after" });
+    const done = await caller.call(rpc.succeedTask, {
+      ...attempt,
+      outcome: { case: "resultJson", value: "[1.50]" },
+    });
+    expect(done.receipt).toMatchObject({ state: DeliveryState.DELIVERED, attempts: 2, inDoubt: false });
+    expect(done.task).toMatchObject({ id: attempt.id, status: "done", outcome: "succeeded" });
+    expect(methods()).toEqual(["awf.task/success", "awf.task/status"]);
+  });
+
+  test("A-19 A-57 that was not taken is sent again, once the task says so", async () => {
+    const { caller, aidbox, begin, methods } = await useAidbox();
+    const attempt = await begin();
+    aidbox.faults.add({ ...answerIsLost, times: 1 });
+    const done = await caller.call(rpc.succeedTask, attempt);
+    expect(done.receipt).toMatchObject({ state: DeliveryState.DELIVERED, attempts: 2, inDoubt: false });
+    expect(methods()).toEqual(["awf.task/success", "awf.task/status", "awf.task/success"]);
+    expect(aidbox.tasks.get(attempt.id)?.resource).toMatchObject({ status: "done", outcome: "succeeded" });
+  });
+
+  test("A-19 A-57 that is in doubt while another attempt of the task begins is refused", async () => {
+    const { caller, aidbox, begin } = await useAidbox(
+      {
+        aidbox: { definitions: { "a/b": { inProgressTimeout: 60, retryDelay: 10, allowedRetryCount: 3 } } },
+      },
+      { TASKGATE_AIDBOX_TIMEOUT: "500ms" },
+    );
+    const attempt = await begin();
+    aidbox.faults.add({ match: { method: "awf.task/success" }, action: { kind: "hang" } });
+    const outcome = caller.fail(rpc.succeedTask, attempt);
+    const next = await pollOne(caller, "a/b");
+    expect(next.id).toBe(attempt.id);
+    expect(await outcome).toMatchObject({ code: Code.FailedPrecondition, reason: "LEASE_SUPERSEDED" });
+  });
+
+  test("A-19 A-50 A-57 a failure that was taken, and its answer was lost, with attempts left: nobody can confirm it", async () => {
+    const { caller, aidbox, begin } = await useAidbox();
+    const attempt = await begin();
+    aidbox.faults.add({ match: { method: "awf.task/fail" }, when: "after", action: { kind: "reset" } });
+    const { receipt } = await caller.call(rpc.failTask, attempt);
+    expect(aidbox.tasks.get(attempt.id)?.resource).toMatchObject({ status: "waiting" });
+    expect(receipt).toMatchObject({ state: DeliveryState.UNCONFIRMED, attempts: 2 });
+  });
+
+  test("A-45 A-59 that its schema refuses leaves the task open: a success can become a failure", async () => {
+    const { caller, aidbox, begin } = await useAidbox({
+      aidbox: { definitions: { "a/b": { requiredResultKeys: ["needed"], allowedRetryCount: 1 } } },
+    });
+    const attempt = await begin();
+    const error = await caller.fail(rpc.succeedTask, {
+      ...attempt,
+      outcome: { case: "resultJson", value: "{}" },
+    });
+    expect(error).toMatchObject({
+      code: Code.FailedPrecondition,
+      reason: "UPSTREAM_REJECTED",
+      message: expect.stringContaining(":needed is required"),
+      metadata: { task_open: "true", delivery_id: expect.any(String) },
+    });
+    const { receipt, task } = await caller.call(rpc.failTask, attempt);
+    expect(receipt?.state).toBe(DeliveryState.DELIVERED);
+    expect(receipt?.deliveryId).not.toBe(error.metadata.delivery_id);
+    expect(task).toMatchObject({ status: "done", outcome: "failed" });
+    expect(aidbox.tasks.get(attempt.id)?.resource).toMatchObject({ outcome: "failed" });
+    expect(await caller.fail(rpc.succeedTask, attempt)).toMatchObject({ reason: "CONFLICTING_OUTCOME" });
+  });
+
+  test("A-46 with refused credentials is stored at once, and arrives with the right ones", async () => {
+    const { caller, aidbox, begin, methods } = await useAidbox();
+    const attempt = await begin();
+    aidbox.faults.add({ action: { kind: "answer", status: 401 } });
+    const startMs = performance.now();
+    const { receipt, task } = await caller.call(rpc.succeedTask, attempt);
+    expect(performance.now() - startMs).toBeLessThan(5000);
+    expect(receiptLine(receipt)).toBe("STORED FailedPrecondition UPSTREAM_AUTH aidbox answered 401");
+    expect(task).toBeUndefined();
+    aidbox.faults.clear();
+    const last = await settled(caller, receipt);
+    expect(last?.state).toBe(DeliveryState.DELIVERED);
+    expect(methods().length).toBe(last?.attempts);
+    expect(aidbox.tasks.get(attempt.id)?.resource).toMatchObject({ outcome: "succeeded" });
+  });
+
+  test.each<[name: string, fault: FaultRule, expected: string]>([
+    ["A-56 429", { action: { kind: "answer", status: 429 } }, "Unavailable UPSTREAM_UNAVAILABLE"],
+    ["A-56 503", { action: { kind: "answer", status: 503 } }, "Unavailable UPSTREAM_UNAVAILABLE"],
+    ["A-57 500", { action: { kind: "answer", status: 500 } }, "in doubt Unknown UPSTREAM_UNCERTAIN"],
+    ["A-48 a page", { action: { kind: "html" } }, "in doubt Unknown UPSTREAM_UNCERTAIN"],
+    ["A-48 an alias bomb", { action: { kind: "yamlBomb" } }, "in doubt Unknown UPSTREAM_UNCERTAIN"],
+    ["A-57 no answer", { action: { kind: "hang" } }, "in doubt Unknown UPSTREAM_UNCERTAIN"],
+  ])("%s leaves it stored, and it arrives once when that is over", async (_, fault, expected) => {
+    const env = fault.action.kind === "hang" ? { TASKGATE_AIDBOX_TIMEOUT: "500ms" } : {};
+    const { caller, aidbox, begin, methods } = await useAidbox({}, env);
+    const attempt = await begin();
+    const match = { method: "awf.task/success" };
+    const id = aidbox.faults.add({ ...fault, match });
+    const stored = await caller.call(rpc.succeedTask, { ...attempt, waitFor: WaitFor.STORED });
+    const receipt = await troubled(caller, stored.receipt);
+    expect(receiptLine(receipt)).toMatch(new RegExp(`^STORED ${expected} aidbox `));
+    const struck = aidbox.faults.fired(id);
+    aidbox.faults.clear();
+    expect(await settled(caller, receipt)).toMatchObject({
+      state: DeliveryState.DELIVERED,
+      attempts: struck + 1,
+      inDoubt: false,
+    });
+    expect(methods().filter((method) => method === "awf.task/success").length).toBe(struck + 1);
+    expect(aidbox.tasks.get(attempt.id)?.resource).toMatchObject({ status: "done", outcome: "succeeded" });
+  });
+
+  test("A-13 A-63 that waits keeps its task alive: the gateway beats for it", async () => {
+    const { caller, aidbox, begin, methods } = await useAidbox(
+      { aidbox: { definitions: { "a/b": { inProgressTimeout: 500 } } } },
+      { TASKGATE_HEARTBEAT_INTERVAL: "100ms", TASKGATE_LEASE_DURATION: "300ms" },
+    );
+    const attempt = await begin();
+    aidbox.faults.add({ match: { method: "awf.task/success" }, action: { kind: "answer", status: 503 } });
+    const { receipt } = await caller.call(rpc.succeedTask, { ...attempt, waitFor: WaitFor.STORED });
+    await expect
+      .poll(() => methods().filter((method) => method === "awf.task/notify").length, { timeout: 5000 })
+      .toBeGreaterThan(7);
+    expect(aidbox.tasks.get(attempt.id)?.resource).toMatchObject({
+      status: "in-progress",
+      execId: attempt.execId,
+    });
+    aidbox.faults.clear();
+    expect((await settled(caller, receipt))?.state).toBe(DeliveryState.DELIVERED);
+    const beats = methods().length;
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(methods().length).toBe(beats);
+  });
+});
+
 describe("an Aidbox in trouble", () => {
   test.each<[name: string, fault: FaultRule, read: string, change: string]>([
     ["A-48 a page", { action: { kind: "html" } }, "Unavailable", "Unknown"],
@@ -190,7 +375,7 @@ describe("an Aidbox in trouble", () => {
       "FailedPrecondition",
     ],
   ])("%s has its code", async (_, fault, read, change) => {
-    const { caller, aidbox } = await useAidbox();
+    const { caller, aidbox } = await useAidbox({}, { TASKGATE_AIDBOX_TIMEOUT: "1s" });
     const id = aidbox.faults.add(fault);
     const seenRead = await caller.fail(rpc.getTask, { id: "x" });
     const seenChange = await caller.fail(rpc.createTask, { definition: "a/b" });

@@ -1,9 +1,11 @@
 import { Code } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
 import { CallbackService } from "../../gen/taskgate/v1/callback_pb.ts";
-import { DeliveryState } from "../../gen/taskgate/v1/receipt_pb.ts";
+import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
+import { DeliveryState, WaitFor } from "../../gen/taskgate/v1/receipt_pb.ts";
 import { Directive } from "../../gen/taskgate/v1/session_pb.ts";
-import { type Caller, type TestClient, testClients } from "../support/clients.ts";
+import { type Caller, seenError, type TestClient, testClients } from "../support/clients.ts";
+import { receiptLine, troubled } from "../support/deliveries.ts";
 import {
   answering,
   type Script,
@@ -17,6 +19,7 @@ const processId = "1d876307-8c0a-42a1-8299-af0516223652";
 const token = "AbC-_0123456789abcdefghijklmnopqrstuvwxyzAB";
 const route = `/api/processes/${processId}/callback/${token}`;
 const target = { case: "callbackRoute", value: route } as const;
+const other = { case: "callbackRoute", value: route.replace(/.$/, "x") } as const;
 const accepted = answering(200, "null");
 
 async function useOrchestrator(
@@ -59,7 +62,7 @@ describe.each(testClients)("CallbackService over $name", (client) => {
   test("W-04 what is unset in a typed result is left out, but for the output", async () => {
     const { caller, upstream } = await useOrchestrator(client);
     await caller.call(completeCallback, { target, payload: { case: "result", value: { returnCode: 0 } } });
-    await caller.call(completeCallback, { target, payload: { case: "result", value: {} } });
+    await caller.call(completeCallback, { target: other, payload: { case: "result", value: {} } });
     expect(upstream.seen.map(({ body }) => body)).toEqual(['{"output":[],"return_code":0}', '{"output":[]}']);
   });
 
@@ -70,26 +73,26 @@ describe.each(testClients)("CallbackService over $name", (client) => {
       payload: { case: "object", value: { a: [1, "x", null, true, { b: 2.5 }] } },
     });
     const json = ' { "z": 12345678901234567890, "a": 0.10 ,"a":1e400}\n';
-    await caller.call(completeCallback, { target, payload: { case: "json", value: json } });
+    await caller.call(completeCallback, { target: other, payload: { case: "json", value: json } });
     expect(upstream.seen.map(({ body }) => body)).toEqual(['{"a":[1,"x",null,true,{"b":2.5}]}', json]);
   });
 
   test("W-03 W-14 a URL may name one of several bases, and the credential goes to it alone", async () => {
-    const other = await useScriptedServer(accepted);
+    const second = await useScriptedServer(accepted);
     const first = await useScriptedServer(accepted);
     const { url } = await useGateway({
-      TASKGATE_ORCHESTRATOR_URL: `${first.origin}, ${other.origin}/deep/er`,
+      TASKGATE_ORCHESTRATOR_URL: `${first.origin}, ${second.origin}/deep/er`,
       TASKGATE_ORCHESTRATOR_TOKEN: "first-token,bearer-token",
       TASKGATE_FAST_LANE: String(client.fastLane),
     });
     const caller = client.connect(url);
     const payload = { case: "result", value: { returnCode: 0 } } as const;
     await caller.call(completeCallback, {
-      target: { case: "callbackUrl", value: `${other.origin}/deep/er${route}` },
+      target: { case: "callbackUrl", value: `${second.origin}/deep/er${route}` },
       payload,
     });
     expect(first.seen).toEqual([]);
-    expect(other.seen).toMatchObject([
+    expect(second.seen).toMatchObject([
       { url: `/deep/er${route}`, headers: { authorization: "Bearer bearer-token" } },
     ]);
     expect(await caller.fail(completeCallback, { target, payload })).toMatchObject({
@@ -210,71 +213,147 @@ describe.each(testClients)("CallbackService over $name", (client) => {
     expect(upstream.seen).toEqual([]);
   });
 
-  test("W-12 requests of one callback never overlap, whatever its letters, and others do not wait", async () => {
+  test("W-12 W-15 requests of one callback never overlap, whatever its letters, and others do not wait", async () => {
     let inFlight = 0;
     let most = 0;
-    const { caller } = await useOrchestrator(client, async (request, response) => {
-      const isOurs = request.url.includes(token);
-      inFlight += isOurs ? 1 : 0;
-      most = Math.max(most, inFlight);
-      await new Promise((resolve) => setTimeout(resolve, isOurs ? 30 : 0));
-      inFlight -= isOurs ? 1 : 0;
+    const otherIsDone = Promise.withResolvers<void>();
+    const { caller, upstream } = await useOrchestrator(client, async (request, response) => {
+      if (request.url.includes(token)) {
+        inFlight += 1;
+        most = Math.max(most, inFlight);
+        await otherIsDone.promise;
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        inFlight -= 1;
+      }
       response.writeHead(200, { "content-type": "application/json" });
       response.end("null");
     });
-    const upper = route.replace(processId, processId.toUpperCase());
-    const startMs = performance.now();
-    let otherMs = 0;
-    await Promise.all([
+    const upper = {
+      case: "callbackRoute",
+      value: route.replace(processId, processId.toUpperCase()),
+    } as const;
+    const payload = { case: "json", value: "{}" } as const;
+    const ours = Promise.all([
       caller.call(reportCallbackProgress, { target, progress: { case: "text", value: "1" } }),
-      caller.call(reportCallbackProgress, { target, progress: { case: "text", value: "2" } }),
-      caller.call(completeCallback, { target, payload: { case: "json", value: "{}" } }),
-      caller.call(completeCallback, {
-        target: { case: "callbackRoute", value: upper },
-        payload: { case: "json", value: "{}" },
-      }),
-      caller
-        .call(completeCallback, {
-          target: { case: "callbackRoute", value: route.replace(/.$/, "x") },
-          payload: { case: "json", value: "{}" },
-        })
-        .then(() => {
-          otherMs = performance.now() - startMs;
-        }),
+      caller.call(reportCallbackProgress, { target: upper, progress: { case: "text", value: "2" } }),
     ]);
+    const results = Promise.all([
+      caller.call(completeCallback, { target, payload }),
+      caller.call(completeCallback, { target: upper, payload }),
+    ]);
+    await caller.call(completeCallback, { target: other, payload });
+    otherIsDone.resolve();
+    const sent = (await ours).filter(({ directive }) => directive === Directive.CONTINUE);
+    const [result, same] = (await results).map(({ receipt }) => receipt);
+    expect(same?.deliveryId).toBe(result?.deliveryId);
+    expect(result?.attempts).toBe(1);
+    const urls = upstream.seen.map(({ url }) => url).filter((url) => url.includes(token));
+    expect(urls.length).toBe(sent.length + 1);
+    expect(urls.filter((url) => url.endsWith(token)).length).toBe(1);
     expect(most).toBe(1);
-    expect(performance.now() - startMs).toBeGreaterThan(110);
-    expect(otherMs).toBeLessThan(110);
+  });
+
+  test("a progress behind the stored result is told to stop, and is not sent", async () => {
+    const { caller, upstream } = await useOrchestrator(client, answering(503), {
+      TASKGATE_DRAIN_TIMEOUT: "100ms",
+    });
+    const { receipt } = await caller.call(completeCallback, {
+      target,
+      payload: { case: "json", value: "{}" },
+      waitFor: WaitFor.STORED,
+    });
+    expect(receipt?.state).toBe(DeliveryState.STORED);
+    expect(
+      await caller.call(reportCallbackProgress, { target, progress: { case: "text", value: "late" } }),
+    ).toMatchObject({ directive: Directive.CANCEL, cause: ErrorReason.TASK_FINISHED });
+    expect(upstream.seen.filter(({ url }) => url.endsWith("/progress"))).toEqual([]);
   });
 
   test("W-21 W-22 W-25 W-27 W-29 W-32 answers have their code and reason, and never show the token", async () => {
-    const answers: Script[] = [
-      answering(403, '{"detail":"Not authenticated"}'),
-      answering(503, '{"detail":"Engine is locked cannot accept changes on processes at this time"}'),
-      answering(404, `{"detail":"Process with process_id ${processId} not found","token":"${token}"}`),
-      answering(409, '{"detail":"This process is not in an awaiting state."}'),
-      answering(500, "Internal Server Error", { "content-type": "text/plain" }),
-      answering(200, "<html></html>", { "content-type": "text/html" }),
-      answering(404, `{"detail":"${token}"}`),
+    const answers: [script: Script, expected: string][] = [
+      [
+        answering(404, `{"detail":"Process with process_id ${processId} not found","token":"${token}"}`),
+        "FailedPrecondition UPSTREAM_REJECTED",
+      ],
+      [
+        answering(200, "<html></html>", { "content-type": "text/html" }),
+        "FailedPrecondition UPSTREAM_REJECTED",
+      ],
+      [answering(404, `{"detail":"${token}"}`), "FailedPrecondition UPSTREAM_REJECTED"],
+      [answering(403, '{"detail":"Not authenticated"}'), "STORED FailedPrecondition UPSTREAM_AUTH"],
+      [
+        answering(409, '{"detail":"This process is not in an awaiting state."}'),
+        "STORED Unavailable UPSTREAM_UNAVAILABLE",
+      ],
+      [
+        answering(500, "Internal Server Error", { "content-type": "text/plain" }),
+        "STORED in doubt Unknown UPSTREAM_UNCERTAIN",
+      ],
+      [
+        answering(503, '{"detail":"Engine is locked cannot accept changes on processes at this time"}'),
+        "STORED Unavailable UPSTREAM_UNAVAILABLE",
+      ],
     ];
-    const { caller } = await useOrchestrator(client, (request, response, index) =>
-      answers[index]?.(request, response, index),
+    const idOf = (index: number) => `1d876307-8c0a-42a1-8299-00000000000${index}`;
+    const { caller } = await useOrchestrator(
+      client,
+      (request, response, index) => {
+        const [script] = answers.find((_, each) => request.url.includes(idOf(each))) ?? [accepted];
+        return script(request, response, index);
+      },
+      { TASKGATE_DRAIN_TIMEOUT: "100ms" },
     );
-    const errors = [];
-    for (const _ of answers) {
-      errors.push(await caller.fail(completeCallback, { target, payload: { case: "json", value: "{}" } }));
+    const told: unknown[] = [];
+    const lines: string[] = [];
+    for (const [index, [, expected]] of answers.entries()) {
+      const value = route.replace(processId, idOf(index));
+      const request = {
+        target: { case: "callbackRoute", value },
+        payload: { case: "json", value: "{}" },
+      } as const;
+      const answer = await (/^STORED (?!.*AUTH)/.test(expected)
+        ? caller
+            .call(completeCallback, { ...request, waitFor: WaitFor.STORED })
+            .then(({ receipt }) => troubled(caller, receipt))
+        : caller.call(completeCallback, request).then(({ receipt }) => receipt)
+      )
+        .then((receipt) => ({ told: receipt, line: receiptLine(receipt) }))
+        .catch((error: unknown) => {
+          const seen = seenError(error);
+          return { told: seen, line: `${Code[seen.code]} ${seen.reason} ${seen.message}` };
+        });
+      told.push(answer.told);
+      lines.push(answer.line);
     }
-    expect(errors.map(({ code, reason }) => [Code[code], reason])).toEqual([
-      ["FailedPrecondition", "UPSTREAM_AUTH"],
-      ["Unavailable", "UPSTREAM_UNAVAILABLE"],
-      ["FailedPrecondition", "UPSTREAM_REJECTED"],
-      ["Unavailable", "UPSTREAM_UNAVAILABLE"],
-      ["Unknown", "UPSTREAM_UNCERTAIN"],
-      ["FailedPrecondition", "UPSTREAM_REJECTED"],
-      ["FailedPrecondition", "UPSTREAM_REJECTED"],
-    ]);
-    expect(JSON.stringify(errors)).not.toContain(token);
-    expect(errors[1]?.message).toContain("Engine is locked");
+    expect(lines).toEqual(answers.map(([, expected]) => expect.stringMatching(`^${expected} orchestrator `)));
+    expect(lines.at(-1)).toContain("Engine is locked");
+    const text = JSON.stringify(told, (_, value) => (typeof value === "bigint" ? String(value) : value));
+    expect(text).not.toContain(token);
+  });
+
+  test("W-23 W-24 a result that is refused for its payload leaves the callback open for another one", async () => {
+    const { caller, upstream } = await useOrchestrator(client, (request, response, index) =>
+      (request.body === "{}" ? answering(422, '{"detail":[{"msg":"no"}]}') : accepted)(
+        request,
+        response,
+        index,
+      ),
+    );
+    const complete = (value: string) => ({ target, payload: { case: "json", value } as const });
+    const refusal = await caller.fail(completeCallback, complete("{}"));
+    expect(refusal).toMatchObject({
+      code: Code.FailedPrecondition,
+      reason: "UPSTREAM_REJECTED",
+      metadata: { http_status: "422", task_open: "true" },
+    });
+    expect((await caller.call(completeCallback, complete('{"a":1}'))).receipt).toMatchObject({
+      state: DeliveryState.DELIVERED,
+    });
+    expect(await caller.fail(completeCallback, complete("{}"))).toMatchObject({
+      code: Code.AlreadyExists,
+      reason: "CONFLICTING_OUTCOME",
+    });
+    expect(upstream.seen.map(({ body }) => body)).toEqual(["{}", '{"a":1}']);
   });
 
   test("a progress that was perhaps lost is just unavailable", async () => {

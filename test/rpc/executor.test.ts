@@ -3,9 +3,10 @@ import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import { ExecutorService, ListOrder } from "../../gen/taskgate/v1/executor_pb.ts";
-import { DeliveryState } from "../../gen/taskgate/v1/receipt_pb.ts";
+import { DeliveryState, WaitFor } from "../../gen/taskgate/v1/receipt_pb.ts";
 import { Directive } from "../../gen/taskgate/v1/session_pb.ts";
 import { type Caller, type TestClient, testClients } from "../support/clients.ts";
+import { receiptLine, troubled } from "../support/deliveries.ts";
 import { type ScriptedServer, useScriptedServer } from "../support/scripted-server.ts";
 import { useGateway } from "../support/use-gateway.ts";
 
@@ -34,6 +35,7 @@ result:
 async function useAidbox(
   client: TestClient,
   answers: readonly Answer[],
+  env: Record<string, string> = {},
 ): Promise<{ caller: Caller; upstream: ScriptedServer; rpcs: () => unknown[] }> {
   const upstream = await useScriptedServer((_, response, index) => {
     const [status, yaml] = answers[Math.min(index, answers.length - 1)] ?? [500, ""];
@@ -45,6 +47,7 @@ async function useAidbox(
     TASKGATE_AIDBOX_CLIENT_ID: "me",
     TASKGATE_AIDBOX_CLIENT_SECRET: "secret",
     TASKGATE_FAST_LANE: String(client.fastLane),
+    ...env,
   });
   return {
     caller: client.connect(url),
@@ -230,7 +233,7 @@ describe.each(testClients)("ExecutorService over $name", (client) => {
   });
 
   test("A-15 A-05 a success carries any JSON value, or none", async () => {
-    const done = "result: {resource: {id: task-1, execId: exec-1, status: done, outcome: succeeded}}";
+    const done = "result: {resource: {id: task-1, status: done, outcome: succeeded}}";
     const { caller, upstream, rpcs } = await useAidbox(client, [[200, done]]);
     const answer = await caller.call(rpc.succeedTask, {
       ...attempt,
@@ -240,20 +243,21 @@ describe.each(testClients)("ExecutorService over $name", (client) => {
       receipt: { state: DeliveryState.DELIVERED },
       task: { id: "task-1", status: "done", outcome: "succeeded" },
     });
-    await caller.call(rpc.succeedTask, attempt);
+    await caller.call(rpc.succeedTask, { id: "task-1", execId: "exec-2" });
     await caller.call(rpc.succeedTask, {
-      ...attempt,
+      id: "task-1",
+      execId: "exec-3",
       outcome: { case: "resultJson", value: '[1, {"big": 12345678901234567890}]' },
     });
     expect(rpcs().slice(0, 2)).toEqual([
       { method: "awf.task/success", params: { id: "task-1", execId: "exec-1", result: "2021-10-25" } },
-      { method: "awf.task/success", params: { id: "task-1", execId: "exec-1" } },
+      { method: "awf.task/success", params: { id: "task-1", execId: "exec-2" } },
     ]);
     expect(upstream.seen[2]?.body).toContain('"result": [1, {"big": 12345678901234567890}]');
   });
 
   test("A-16 A-26 a decision is an array of actions, and an empty one is a decision, too", async () => {
-    const { caller, rpcs } = await useAidbox(client, [[200, "result: {resource: {}}"]]);
+    const { caller, rpcs } = await useAidbox(client, [[200, "result: {resource: {id: task-1}}"]]);
     await caller.call(rpc.succeedTask, {
       ...attempt,
       outcome: {
@@ -288,7 +292,8 @@ describe.each(testClients)("ExecutorService over $name", (client) => {
         },
       },
     });
-    await caller.call(rpc.succeedTask, { ...attempt, outcome: { case: "actions", value: {} } });
+    const other = { id: "task-1", execId: "exec-2" };
+    await caller.call(rpc.succeedTask, { ...other, outcome: { case: "actions", value: {} } });
     const results = (rpcs() as { params: { result: unknown } }[]).map(({ params }) => params.result);
     expect(results).toEqual([
       [
@@ -349,6 +354,18 @@ describe.each(testClients)("ExecutorService over $name", (client) => {
         params: { id: "task-1", execId: "exec-1", error: { message: "broke" } },
       },
     ]);
+  });
+
+  test("A-15 A-17 an outcome that Aidbox did not take is stored, and answered with its failure", async () => {
+    const { caller, upstream } = await useAidbox(client, [[503, ""]], { TASKGATE_DRAIN_TIMEOUT: "100ms" });
+    const unavailable = "STORED Unavailable UPSTREAM_UNAVAILABLE aidbox answered 503";
+    const { receipt, task } = await caller.call(rpc.succeedTask, attempt, { timeoutMs: 1000 });
+    expect([receiptLine(receipt), task]).toEqual([unavailable, undefined]);
+    const other = { id: "task-2", execId: "exec-1", waitFor: WaitFor.STORED };
+    const failed = await caller.call(rpc.failTask, other);
+    expect([receiptLine(failed.receipt), failed.task]).toEqual(["STORED", undefined]);
+    expect(receiptLine(await troubled(caller, failed.receipt))).toBe(unavailable);
+    expect(upstream.seen.length).toBeGreaterThanOrEqual(2);
   });
 
   test("A-18 A-22 creating always sends an id, the caller's, one from the request id, or a new one", async () => {

@@ -19,7 +19,7 @@ describe("plain HTTP", () => {
     });
     expect(await posted.json()).toMatchObject({
       version: "0.0.0-test",
-      durable: false,
+      durable: true,
       roles: ["ROLE_WORKER", "ROLE_CLIENT", "ROLE_OPERATOR"],
     });
     const got = await fetch(`${url}${infoPath}?encoding=json&message=%7B%7D`);

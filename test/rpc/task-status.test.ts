@@ -1,8 +1,12 @@
+import { randomUUID } from "node:crypto";
 import { Code } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
-import { DeliveryState, WaitFor } from "../../gen/taskgate/v1/receipt_pb.ts";
+import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
+import { GatewayService } from "../../gen/taskgate/v1/gateway_pb.ts";
+import { DeliveryState, type Receipt, WaitFor } from "../../gen/taskgate/v1/receipt_pb.ts";
 import { TaskRunStatus, TaskStatusService } from "../../gen/taskgate/v1/task_status_pb.ts";
 import { type Caller, type TestClient, testClients } from "../support/clients.ts";
+import { findDelivery, receiptLine, settled } from "../support/deliveries.ts";
 import {
   answering,
   type Script,
@@ -12,6 +16,7 @@ import {
 import { useGateway } from "../support/use-gateway.ts";
 
 const { updateTask, setOutput, sendLog, heartbeatRun } = TaskStatusService.method;
+const { listDeliveries } = GatewayService.method;
 const run = "1d876307-8c0a-42a1-8299-af0516223652";
 const otherRun = "c578a224-c1fa-44c1-bc7a-9d2e624b872b";
 const success = answering(200, '{"success":true,"message":"ok"}');
@@ -29,6 +34,12 @@ async function useOrchestra(
     ...env,
   });
   return { caller: client.connect(url), upstream };
+}
+
+async function delivered(caller: Caller, receipt: Receipt | undefined): Promise<Receipt | undefined> {
+  const last = await settled(caller, receipt);
+  expect(last?.state).toBe(DeliveryState.DELIVERED);
+  return last;
 }
 
 function bodies(upstream: ScriptedServer): unknown[] {
@@ -67,7 +78,7 @@ describe.each(testClients)("TaskStatusService over $name", (client) => {
       TaskRunStatus.CANCELLED,
     ];
     for (const [attempt, status] of statuses.entries()) {
-      await caller.call(updateTask, { taskRunId: run, attempt, status });
+      await caller.call(updateTask, { taskRunId: run, attempt, status, waitFor: WaitFor.DELIVERED });
     }
     expect(bodies(upstream)).toEqual(
       ["RUNNING", "SUCCEEDED", "FAILED", "WARNING", "CANCELLED"].map((status) => ({
@@ -79,16 +90,32 @@ describe.each(testClients)("TaskStatusService over $name", (client) => {
     );
   });
 
-  test("O-06 a message alone goes with the run's last status, or RUNNING", async () => {
+  test("O-06 a message alone says that the run is running, and ends nothing", async () => {
     const { caller, upstream } = await useOrchestra(client);
     await caller.call(updateTask, { taskRunId: run, message: "first" });
+    await caller.call(updateTask, { taskRunId: run, message: "second" });
     await caller.call(updateTask, { taskRunId: run, status: TaskRunStatus.WARNING });
-    await caller.call(updateTask, { taskRunId: otherRun, message: "another" });
-    expect(bodies(upstream)).toMatchObject([
-      { task_run_id: run, status: "RUNNING", message: "first" },
-      { task_run_id: run, status: "WARNING" },
-      { task_run_id: otherRun, status: "RUNNING", message: "another" },
+    expect(bodies(upstream)).toEqual([
+      {
+        event_type: "UPDATE_STATUS",
+        metadata: {},
+        task_run_id: run,
+        status: "RUNNING",
+        message: "first",
+      },
+      {
+        event_type: "UPDATE_STATUS",
+        metadata: {},
+        task_run_id: run,
+        status: "RUNNING",
+        message: "second",
+      },
+      { event_type: "UPDATE_STATUS", metadata: {}, task_run_id: run, status: "WARNING" },
     ]);
+    expect(await caller.fail(updateTask, { taskRunId: run, message: "late" })).toMatchObject({
+      code: Code.FailedPrecondition,
+      reason: "TASK_FINISHED",
+    });
   });
 
   test("O-13 O-14 the run is the one that is named, in canonical form, or the gateway's own", async () => {
@@ -96,8 +123,9 @@ describe.each(testClients)("TaskStatusService over $name", (client) => {
       ORCHESTRA_TASK_RUN_ID: `{${run.toUpperCase()}}`,
       ORCHESTRA_TASK_ATTEMPT_NUMBER: "2",
     });
-    await caller.call(updateTask, { message: "default" });
-    await caller.call(updateTask, { taskRunId: otherRun.replaceAll("-", ""), message: "named" });
+    const waitFor = WaitFor.DELIVERED;
+    await caller.call(updateTask, { message: "default", waitFor });
+    await caller.call(updateTask, { taskRunId: otherRun.replaceAll("-", ""), message: "named", waitFor });
     expect(bodies(upstream)).toMatchObject([{ task_run_id: run }, { task_run_id: otherRun }]);
   });
 
@@ -120,6 +148,7 @@ describe.each(testClients)("TaskStatusService over $name", (client) => {
       taskRunId: run,
       name: "Exact",
       output: { case: "valueJson", value: '{"z": 12345678901234567890, "a": 0.10}' },
+      waitFor: WaitFor.DELIVERED,
     });
     expect(upstream.seen.map(({ body }) => body)).toEqual([
       `{"event_type":"SET_OUTPUT","metadata":{},"task_run_id":"${run}","output_name":"row_count","output_value":{"a":1.5}}`,
@@ -131,7 +160,7 @@ describe.each(testClients)("TaskStatusService over $name", (client) => {
     const { caller, upstream } = await useOrchestra(client);
     const data = 'línea 1\n"línea" 2\t\u2028 😀\n';
     await caller.call(updateTask, { taskRunId: run, status: TaskRunStatus.SUCCEEDED });
-    await caller.call(sendLog, { taskRunId: run, name: "orchestra.log", data });
+    await caller.call(sendLog, { taskRunId: run, name: "orchestra.log", data, waitFor: WaitFor.DELIVERED });
     expect(bodies(upstream)[1]).toEqual({
       event_type: "LOG",
       metadata: {},
@@ -238,56 +267,105 @@ describe.each(testClients)("TaskStatusService over $name", (client) => {
     expect(error.metadata.delivery_id).toMatch(/^[0-9a-f-]{36}$/);
   });
 
-  test("O-24 O-27 O-29 other answers have their code and reason", async () => {
-    const answers: Script[] = [
-      answering(401),
-      answering(429, "", { "retry-after": "7" }),
-      answering(500),
-      answering(307, "", { location: "/elsewhere" }),
-    ];
-    const { caller } = await useOrchestra(client, (request, response, index) =>
-      answers[index]?.(request, response, index),
+  test("O-24 O-26 O-27 O-29 other answers have their code and reason, and all but refusals are sent again", async () => {
+    const troubles = {
+      redirect: answering(307, "", { location: "/elsewhere" }),
+      credentials: answering(401),
+      doubt: answering(500),
+      overload: answering(429, "", { "retry-after": "7" }),
+    };
+    const runs = Object.fromEntries(Object.keys(troubles).map((name) => [name, randomUUID()]));
+    const counts = new Map<string, number>();
+    const { caller } = await useOrchestra(
+      client,
+      (request, response, index) => {
+        const [name = ""] = Object.entries(runs).find(([, id]) => request.body.includes(id)) ?? [];
+        counts.set(name, (counts.get(name) ?? 0) + 1);
+        const script = counts.get(name) === 1 ? troubles[name as keyof typeof troubles] : success;
+        return script(request, response, index);
+      },
+      { TASKGATE_DRAIN_TIMEOUT: "100ms" },
     );
-    const request = { taskRunId: run, status: TaskRunStatus.RUNNING };
-    expect(await caller.fail(updateTask, request)).toMatchObject({
-      code: Code.FailedPrecondition,
-      reason: "UPSTREAM_AUTH",
+    const ask = (name: keyof typeof troubles) => ({
+      taskRunId: runs[name] ?? "",
+      status: TaskRunStatus.RUNNING,
+      waitFor: WaitFor.DELIVERED,
     });
-    expect(await caller.fail(updateTask, request)).toMatchObject({
-      code: Code.Unavailable,
-      reason: "UPSTREAM_UNAVAILABLE",
-      retryAfterMs: 7000,
-    });
-    expect(await caller.fail(updateTask, request)).toMatchObject({
-      code: Code.Unknown,
-      reason: "UPSTREAM_UNCERTAIN",
-    });
-    expect(await caller.fail(updateTask, request)).toMatchObject({
+
+    expect(await caller.fail(updateTask, ask("redirect"))).toMatchObject({
       code: Code.FailedPrecondition,
       reason: "UPSTREAM_REJECTED",
       message: "orchestra answered 307: a redirect, which is not followed: the webhook URL is wrong",
     });
+
+    const startMs = performance.now();
+    const { receipt: refused } = await caller.call(updateTask, ask("credentials"), { timeoutMs: 10_000 });
+    expect(performance.now() - startMs).toBeLessThan(5000);
+    expect(refused).toMatchObject({
+      state: DeliveryState.STORED,
+      inDoubt: false,
+      attempts: 1,
+      failure: {
+        code: Code.FailedPrecondition,
+        reason: ErrorReason.UPSTREAM_AUTH,
+        message: "orchestra answered 401",
+        metadata: { upstream: "orchestra", http_status: "401", attempt: "1" },
+      },
+    });
+    expect(refused?.nextAttemptTime).toBeDefined();
+    expect(await delivered(caller, refused)).toMatchObject({ attempts: 2, inDoubt: false });
+
+    const { receipt: doubtful } = await caller.call(updateTask, {
+      ...ask("doubt"),
+      waitFor: WaitFor.STORED,
+    });
+    await expect
+      .poll(async () => receiptLine((await findDelivery(caller, doubtful)).receipt), { interval: 5 })
+      .toBe("STORED in doubt Unknown UPSTREAM_UNCERTAIN orchestra answered 500");
+    expect(await delivered(caller, doubtful)).toMatchObject({ attempts: 2, inDoubt: false });
+
+    const { receipt: overloaded } = await caller.call(updateTask, ask("overload"), { timeoutMs: 1000 });
+    expect(overloaded).toMatchObject({
+      state: DeliveryState.STORED,
+      inDoubt: false,
+      attempts: 1,
+      failure: {
+        code: Code.Unavailable,
+        reason: ErrorReason.UPSTREAM_UNAVAILABLE,
+        retryDelay: { seconds: 7n, nanos: 0 },
+      },
+    });
+    expect(Object.fromEntries(counts)).toEqual({ redirect: 1, credentials: 2, doubt: 2, overload: 1 });
   });
 
-  test("the caller's deadline and its leaving reach the upstream call", async () => {
-    const closed: boolean[] = [];
+  test("the caller's deadline and its leaving end the wait, and not the delivery", async () => {
+    let closed = 0;
+    const release = Promise.withResolvers<void>();
     const arrived = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
-    const { caller } = await useOrchestra(client, (_, response, index) => {
-      response.on("close", () => closed.push(true));
+    const { caller, upstream } = await useOrchestra(client, async (request, response, index) => {
+      response.on("close", () => {
+        closed += response.writableFinished ? 0 : 1;
+      });
       arrived[index]?.resolve();
+      await release.promise;
+      await success(request, response, index);
     });
-    const request = { taskRunId: run, status: TaskRunStatus.RUNNING };
-    expect(await caller.fail(updateTask, request, { timeoutMs: 200 })).toMatchObject({
-      code: Code.DeadlineExceeded,
-    });
-    await expect.poll(() => closed.length).toBe(1);
+    const request = { status: TaskRunStatus.RUNNING, waitFor: WaitFor.DELIVERED };
+    const { receipt } = await caller.call(updateTask, { ...request, taskRunId: run }, { timeoutMs: 1500 });
+    expect(receipt).toMatchObject({ state: DeliveryState.STORED, attempts: 1, inDoubt: false });
+    expect(receipt?.failure).toBeUndefined();
 
     const abort = new AbortController();
-    const cancelled = caller.fail(updateTask, request, { signal: abort.signal });
+    const cancelled = caller.fail(updateTask, { ...request, taskRunId: otherRun }, { signal: abort.signal });
     await arrived[1]?.promise;
     abort.abort();
     expect(await cancelled).toMatchObject({ code: Code.Canceled });
-    await expect.poll(() => closed.length).toBe(2);
+
+    release.resolve();
+    expect(await delivered(caller, receipt)).toMatchObject({ attempts: 1 });
+    const { deliveries } = await caller.call(listDeliveries, { taskId: otherRun });
+    expect(await delivered(caller, deliveries[0]?.receipt)).toMatchObject({ attempts: 1 });
+    expect([upstream.seen.length, closed]).toEqual([2, 0]);
   });
 
   test("without Orchestra the error says what to set", async () => {

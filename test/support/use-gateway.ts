@@ -27,7 +27,7 @@ export interface UsedGateway {
 /**
  * Starts a gateway on free ports for the running test, configured as by
  * environment variables. The test fails if the gateway logs an error, or does not
- * stop by itself.
+ * stop by itself. A test may stop it before its end.
  */
 export async function useGateway(
   env: Record<string, string> = {},
@@ -44,7 +44,15 @@ export async function useGateway(
     },
     fixed,
   );
-  const gateway = await startGateway({ config, version: "0.0.0-test", log: recordLog(log) });
+  const started = await startGateway({ config, version: "0.0.0-test", log: recordLog(log) });
+  let stopped: Promise<void> | undefined;
+  const gateway: Gateway = {
+    ...started,
+    stop() {
+      stopped ??= started.stop();
+      return stopped;
+    },
+  };
   onTestFinished(async () => {
     await gateway.stop();
     const errors = log.filter(({ level }) => level === "error");

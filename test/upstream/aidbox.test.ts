@@ -24,6 +24,7 @@ import {
 import type { Failure } from "../../gen/taskgate/v1/receipt_pb.ts";
 import type { AttemptResult } from "../../src/model/attempt-result.ts";
 import type { CallResult } from "../../src/model/call-result.ts";
+import type { NewDelivery, SentDelivery } from "../../src/model/delivery.ts";
 import { type Aidbox, createAidbox, prepareTaskOutcome } from "../../src/upstream/aidbox.ts";
 import { type AidboxRpc, createAidboxRpc } from "../../src/upstream/aidbox-rpc.ts";
 import type { HttpClientOptions } from "../../src/upstream/http-client.ts";
@@ -79,6 +80,10 @@ async function useAidbox(answerTo: (rpc: Rpc) => Answer, timeoutMs = 10_000): Pr
     }
   });
   return { aidbox: aidboxAt(server.origin, timeoutMs), rpcs };
+}
+
+function sent({ taskId, attempt, target, body }: NewDelivery, isInDoubt = false): SentDelivery {
+  return { taskId, attempt, target, body, isInDoubt };
 }
 
 type AnyResult = CallResult<unknown> | AttemptResult;
@@ -266,21 +271,24 @@ const calls: readonly Call[] = [
     name: "send of a success",
     ids: "A-15",
     call: (aidbox, signal) =>
-      aidbox.send(prepareTaskOutcome({ ...attempt, verb: "success", json: '{"n":1e3}' }), signal),
+      aidbox.send(sent(prepareTaskOutcome({ ...attempt, verb: "success", json: '{"n":1e3}' })), signal),
     rpc: { method: "awf.task/success", params: { id: "t1", execId: "e1", result: { n: 1000 } } },
     isRead: false,
     result: "resource",
+    explainedBy: "awf.task/status",
   },
   {
     name: "send of a decision",
     ids: "A-16 A-26",
     call: (aidbox, signal) =>
       aidbox.send(
-        prepareTaskOutcome({
-          ...attempt,
-          verb: "success",
-          json: '[{"action":"awf.workflow.action/do-nothing"}]',
-        }),
+        sent(
+          prepareTaskOutcome({
+            ...attempt,
+            verb: "success",
+            json: '[{"action":"awf.workflow.action/do-nothing"}]',
+          }),
+        ),
         signal,
       ),
     rpc: {
@@ -289,15 +297,20 @@ const calls: readonly Call[] = [
     },
     isRead: false,
     result: "resource",
+    explainedBy: "awf.task/status",
   },
   {
     name: "send of a failure",
     ids: "A-17",
     call: (aidbox, signal) =>
-      aidbox.send(prepareTaskOutcome({ ...attempt, verb: "fail", json: '{"message":"broke"}' }), signal),
+      aidbox.send(
+        sent(prepareTaskOutcome({ ...attempt, verb: "fail", json: '{"message":"broke"}' })),
+        signal,
+      ),
     rpc: { method: "awf.task/fail", params: { id: "t1", execId: "e1", error: { message: "broke" } } },
     isRead: false,
     result: "resource",
+    explainedBy: "awf.task/status",
   },
 ];
 
@@ -314,6 +327,15 @@ function messageOf(
   return rpc.method.startsWith("awf.task/") ? create(TaskSchema, init) : create(WorkflowSchema, init);
 }
 
+const isOutcome = ({ name }: Call) => name.startsWith("send");
+
+/** What a refused call comes to; of an outcome `isTaskOpen` tells whether Aidbox waits for another one. */
+function refused(each: Call, failure: Failure, isTaskOpen?: boolean): AnyResult {
+  return isOutcome(each)
+    ? { kind: "rejected", failure, ...(isTaskOpen === undefined ? {} : { isTaskOpen }) }
+    : { kind: "failed", failure };
+}
+
 function failureOf(result: AnyResult): Failure | undefined {
   return result.kind === "ok" || result.kind === "accepted" ? undefined : result.failure;
 }
@@ -328,7 +350,7 @@ function answered(code: Code, reason: ErrorReason, status: number, said?: string
 
 describe("a call", () => {
   test.each(calls)("$ids $name is one RPC with exactly its parameters", async ({ call, rpc }) => {
-    const { aidbox, rpcs } = await useAidbox(() => [200, "result: {resource: {}, resources: []}\n"]);
+    const { aidbox, rpcs } = await useAidbox(() => [200, "result: {resource: {id: t1}, resources: []}\n"]);
     expect(failureOf(await call(aidbox))).toBeUndefined();
     expect(rpcs).toEqual([rpc]);
   });
@@ -355,7 +377,9 @@ describe("a call", () => {
 
   test.each(calls)("A-11 $name goes over the connections that are meant for it", async (each) => {
     const sent: string[] = [];
-    const { origin } = await useScriptedServer(answering(200, "result: {resource: {}, resources: []}\n"));
+    const { origin } = await useScriptedServer(
+      answering(200, "result: {resource: {id: t1}, resources: []}\n"),
+    );
     const named = (name: string): AidboxRpc => {
       const rpc = rpcAt(origin);
       return {
@@ -381,7 +405,7 @@ describe("a call", () => {
       if (body.includes("long-poll")) {
         polled.resolve();
       } else {
-        response.end("result: {resource: {}, resources: []}\n");
+        response.end("result: {resource: {id: t1}, resources: []}\n");
       }
     });
     const aidbox = aidboxAt(server.origin, 10_000, { connections: 1 });
@@ -608,27 +632,43 @@ describe("a result", () => {
       200,
       "result: {resource: {id: t1, status: waiting, retryCount: 1}}\n",
     ]);
-    expect(await aidbox.send(prepareTaskOutcome({ ...attempt, verb: "fail", json: undefined }))).toEqual({
+    expect(
+      await aidbox.send(sent(prepareTaskOutcome({ ...attempt, verb: "fail", json: undefined }))),
+    ).toEqual({
       kind: "accepted",
       answer: '{"id":"t1","status":"waiting","retryCount":1}',
     });
   });
 
-  test.each(["{}", "{resource: null}", "{resource: done}", "{resource: [1]}", "done", "null", "[]"])(
-    "of an outcome may be %s: it is accepted without a task",
-    async (yaml) => {
-      const { aidbox } = await useAidbox(() => [200, `result: ${yaml}\n`]);
-      expect(await aidbox.send(prepareTaskOutcome({ ...attempt, verb: "success", json: "1" }))).toEqual({
-        kind: "accepted",
-        answer: "",
-      });
-    },
-  );
+  test.each([
+    "{}",
+    "{resource: null}",
+    "{resource: done}",
+    "{resource: [1]}",
+    "{resource: {}}",
+    "{resource: {id: t2, status: done}}",
+    "{id: t1, status: done}",
+    "done",
+    "null",
+    "[]",
+  ])("A-48 of an outcome that is %s is not the task, and leaves a doubt", async (yaml) => {
+    const { aidbox, rpcs } = await useAidbox(() => [200, `result: ${yaml}\n`]);
+    expect(await aidbox.send(sent(prepareTaskOutcome({ ...attempt, verb: "success", json: "1" })))).toEqual({
+      kind: "inDoubt",
+      failure: expectedFailure(
+        Code.Unknown,
+        ErrorReason.UPSTREAM_UNCERTAIN,
+        "aidbox answered with a result that is not the task",
+        { upstream: "aidbox", http_status: "200" },
+      ),
+    });
+    expect(rpcs.length).toBe(1);
+  });
 
   test("A-50 A-52 of an outcome is read back as the task that it is, or as none", async () => {
     const { aidbox } = await useAidbox(() => [200, `result: {resource: ${task}}\n`]);
-    const sent = await aidbox.send(prepareTaskOutcome({ ...attempt, verb: "success", json: "1" }));
-    expect(sent).toEqual({ kind: "accepted", answer: received.resourceJson });
+    const result = await aidbox.send(sent(prepareTaskOutcome({ ...attempt, verb: "success", json: "1" })));
+    expect(result).toEqual({ kind: "accepted", answer: received.resourceJson });
     expect(aidbox.readAnswer(received.resourceJson)).toEqual(create(TaskSchema, received));
     expect(aidbox.readAnswer("")).toBeUndefined();
   });
@@ -794,21 +834,46 @@ describe("a failure", () => {
     });
   });
 
-  test.each(explained)("A-55 of $name that says nothing of the task asks nothing more", async ({ call }) => {
-    for (const [status, body, said] of [
-      [413, "", undefined],
-      [413, "error: {message: too large}", "too large"],
-      [404, "error: {message: no such path}", "no such path"],
-      [422, "", undefined],
-    ] as const) {
-      const { aidbox, rpcs } = await useAidbox(() => [status, body]);
-      expect(await call(aidbox)).toEqual({
-        kind: "failed",
-        failure: answered(Code.FailedPrecondition, ErrorReason.UPSTREAM_REJECTED, status, said),
-      });
-      expect(rpcs.length).toBe(1);
-    }
-  });
+  const wordless = [
+    [413, "", undefined],
+    [413, "error: {message: too large}", "too large"],
+    [404, "error: {message: no such path}", "no such path"],
+    [422, "", undefined],
+  ] as const;
+
+  test.each(explained.filter((each) => !isOutcome(each)))(
+    "A-55 of $name that says nothing of the task asks nothing more",
+    async ({ call }) => {
+      for (const [status, body, said] of wordless) {
+        const { aidbox, rpcs } = await useAidbox(() => [status, body]);
+        expect(await call(aidbox)).toEqual({
+          kind: "failed",
+          failure: answered(Code.FailedPrecondition, ErrorReason.UPSTREAM_REJECTED, status, said),
+        });
+        expect(rpcs.length).toBe(1);
+      }
+    },
+  );
+
+  test.each(explained.filter(isOutcome))(
+    "A-55 of $name that says nothing of the task keeps its words, whatever the task is",
+    async (each) => {
+      for (const [status, body, said] of wordless) {
+        for (const [state, isTaskOpen] of [
+          ["{status: in-progress, execId: e1}", true],
+          ["{status: done, outcome: succeeded, execId: e1}", false],
+          ["{status: in-progress, execId: e2}", false],
+        ] as const) {
+          const { aidbox, rpcs } = await useAidbox(({ method }) =>
+            method === "awf.task/status" ? [200, `result: {resource: ${state}}`] : [status, body],
+          );
+          const failure = answered(Code.FailedPrecondition, ErrorReason.UPSTREAM_REJECTED, status, said);
+          expect(await each.call(aidbox)).toEqual(refused(each, failure, isTaskOpen));
+          expect(rpcs).toEqual([each.rpc, { method: "awf.task/status", params: { id: "t1" } }]);
+        }
+      }
+    },
+  );
 });
 
 describe("a refusal is explained by the task itself", () => {
@@ -835,7 +900,7 @@ describe("a refusal is explained by the task itself", () => {
       ["{status: done, outcome: canceled}", Code.FailedPrecondition, ErrorReason.TASK_CANCELLED],
     ] as const) {
       const { result } = await explain(each, [200, `result: {resource: ${state}}`]);
-      expect(result).toEqual({ kind: "failed", failure: answered(code, reason, 422, "no") });
+      expect(result).toEqual(refused(each, answered(code, reason, 422, "no")));
     }
   });
 
@@ -846,10 +911,7 @@ describe("a refusal is explained by the task itself", () => {
       [422, `error: {message: ${each.explainedBy === "awf.task/status" ? "Task" : "Workflow"} x not found}`],
     ] as const) {
       const { result } = await explain(each, found);
-      expect(result).toEqual({
-        kind: "failed",
-        failure: answered(Code.NotFound, ErrorReason.TASK_UNKNOWN, 422, "no"),
-      });
+      expect(result).toEqual(refused(each, answered(Code.NotFound, ErrorReason.TASK_UNKNOWN, 422, "no")));
     }
   });
 
@@ -865,25 +927,19 @@ describe("a refusal is explained by the task itself", () => {
         ["{status: created}", ErrorReason.LEASE_EXPIRED],
       ] as const) {
         const { result } = await explain(each, [200, `result: {resource: ${state}}`]);
-        expect(result).toEqual({
-          kind: "failed",
-          failure: answered(Code.FailedPrecondition, reason, 422, "no"),
-        });
+        expect(result).toEqual(refused(each, answered(Code.FailedPrecondition, reason, 422, "no")));
       }
     },
   );
 
   test.each(explained)("A-58 $name keeps the refusal where the state explains nothing", async (each) => {
-    const found: readonly Answer[] = [
-      [200, "result: {resource: {status: in-progress, execId: e1}}"],
-      [200, "result: {resource: {status: requested, execId: e1}}"],
-    ];
-    for (const answer of found) {
-      const { result } = await explain(each, answer);
-      expect(result).toEqual({
-        kind: "failed",
-        failure: answered(Code.FailedPrecondition, ErrorReason.UPSTREAM_REJECTED, 422, "no"),
-      });
+    for (const [status, isTaskOpen] of [
+      ["in-progress", true],
+      ["requested", false],
+    ] as const) {
+      const { result } = await explain(each, [200, `result: {resource: {status: ${status}, execId: e1}}`]);
+      const failure = answered(Code.FailedPrecondition, ErrorReason.UPSTREAM_REJECTED, 422, "no");
+      expect(result).toEqual(refused(each, failure, isTaskOpen));
     }
   });
 
@@ -904,10 +960,8 @@ describe("a refusal is explained by the task itself", () => {
     ];
     for (const answer of found) {
       const { result } = await explain(each, answer);
-      expect(result).toEqual({
-        kind: "failed",
-        failure: answered(Code.FailedPrecondition, ErrorReason.UPSTREAM_REJECTED, 422, "no"),
-      });
+      const failure = answered(Code.FailedPrecondition, ErrorReason.UPSTREAM_REJECTED, 422, "no");
+      expect(result).toEqual(refused(each, failure, false));
     }
   });
 
@@ -959,7 +1013,12 @@ describe("an outcome", () => {
   ] as const)("%s leaves as a delivery of its own attempt", (_, verb, json, body) => {
     expect(prepareTaskOutcome({ ...attempt, verb, json })).toEqual({
       upstream: "aidbox",
+      lane: "aidbox",
       key: "t1/e1",
+      taskId: "t1",
+      attempt: "e1",
+      kind: "outcome",
+      outcomeTag: verb,
       target: `awf.task/${verb}`,
       body,
     });
@@ -981,8 +1040,120 @@ describe("an outcome", () => {
     ["A-57 a broken connection", "break", "inDoubt"],
   ])("after %s is what the outbox needs to know", async (_, answer, kind) => {
     const { aidbox } = await useAidbox(() => answer);
-    expect((await aidbox.send(prepareTaskOutcome({ ...attempt, verb: "success", json: "1" }))).kind).toBe(
-      kind,
+    const delivery = sent(prepareTaskOutcome({ ...attempt, verb: "success", json: "1" }));
+    expect((await aidbox.send(delivery)).kind).toBe(kind);
+  });
+});
+
+describe("an outcome that may have been taken before", () => {
+  type Verb = "success" | "fail";
+
+  /** What is made of an outcome in doubt when its task is found so, and Aidbox would take it. */
+  async function sendAgain(verb: Verb, found: Answer): Promise<{ result: AttemptResult; rpcs: unknown[] }> {
+    const { aidbox, rpcs } = await useAidbox(({ method }) =>
+      method === "awf.task/status" ? found : [200, "result: {resource: {id: t1, status: done}}"],
     );
+    const prepared = prepareTaskOutcome({ ...attempt, verb, json: undefined });
+    const result = await aidbox.send(sent(prepared, true));
+    expect(rpcs[0]).toEqual({ method: "awf.task/status", params: { id: "t1" } });
+    return { result, rpcs: rpcs.slice(1) };
+  }
+
+  const inState = (state: string): Answer => [200, `result: {resource: {id: t1, ${state}}}`];
+
+  test.each<Verb>(["success", "fail"])(
+    "A-19 A-57 is sent again while its task is in progress: %s",
+    async (verb) => {
+      const { result, rpcs } = await sendAgain(verb, inState("status: in-progress, execId: e1"));
+      expect(result).toEqual({ kind: "accepted", answer: '{"id":"t1","status":"done"}' });
+      expect(rpcs).toEqual([{ method: `awf.task/${verb}`, params: attempt }]);
+    },
+  );
+
+  test.each<[verb: Verb, outcome: string]>([
+    ["success", "succeeded"],
+    ["fail", "failed"],
+  ])("A-19 A-57 was taken where the task has ended with it: %s, %s", async (verb, outcome) => {
+    const { result, rpcs } = await sendAgain(verb, inState(`status: done, outcome: ${outcome}, execId: e1`));
+    expect(result).toEqual({
+      kind: "accepted",
+      answer: `{"id":"t1","status":"done","outcome":"${outcome}","execId":"e1"}`,
+    });
+    expect(rpcs).toEqual([]);
+  });
+
+  test.each<[verb: Verb, state: string]>([
+    ["success", "status: done, outcome: failed, execId: e1"],
+    ["fail", "status: done, outcome: succeeded, execId: e1"],
+    ["fail", "status: done, outcome: canceled, execId: e1"],
+    ["success", "status: done, outcome: succeeded, execId: e2"],
+    ["success", "status: in-progress, execId: e2"],
+    ["fail", "status: requested, execId: e2"],
+  ])("A-19 A-57 is refused where another attempt or another outcome stands: %s, %s", async (verb, state) => {
+    const { result, rpcs } = await sendAgain(verb, inState(state));
+    expect(result).toEqual({
+      kind: "rejected",
+      failure: expectedFailure(
+        Code.FailedPrecondition,
+        ErrorReason.LEASE_SUPERSEDED,
+        "aidbox holds another attempt or another outcome of the task",
+        { upstream: "aidbox" },
+      ),
+    });
+    expect(rpcs).toEqual([]);
+  });
+
+  const unsettled: readonly (readonly [verb: Verb, state: string, status: string])[] = [
+    ["success", "status: requested, execId: e1", "requested"],
+    ["fail", "status: waiting, execId: e1", "waiting"],
+    ["fail", "status: odd, execId: e1", "odd"],
+  ];
+  const unsettledWithoutAttempt: typeof unsettled = [
+    ["fail", "status: waiting", "waiting"],
+    ["fail", "status: ready", "ready"],
+    ["success", "status: done, outcome: succeeded", "done"],
+  ];
+
+  async function expectUnsettled(verb: Verb, state: string, status: string): Promise<void> {
+    const { result, rpcs } = await sendAgain(verb, inState(state));
+    expect(result).toEqual({
+      kind: "unconfirmed",
+      failure: expectedFailure(
+        Code.Unknown,
+        ErrorReason.UPSTREAM_UNCERTAIN,
+        `the task is ${status}, which does not tell whether aidbox took the outcome`,
+        { upstream: "aidbox" },
+      ),
+    });
+    expect(rpcs).toEqual([]);
+  }
+
+  test.each(unsettled)("A-19 A-57 is left open where the task's state says neither: %s, %s", expectUnsettled);
+
+  test.each(unsettledWithoutAttempt)(
+    "A-19 A-50 A-57 is left open where the task holds no attempt at all: %s, %s",
+    expectUnsettled,
+  );
+
+  test("A-44 is left open where the task is unknown", async () => {
+    const { result, rpcs } = await sendAgain("success", [422, "error: {message: Resource not found}"]);
+    expect(result).toEqual({
+      kind: "unconfirmed",
+      failure: answered(Code.Unknown, ErrorReason.UPSTREAM_UNCERTAIN, 422, "Resource not found"),
+    });
+    expect(rpcs).toEqual([]);
+  });
+
+  test.each<[what: string, found: Answer, kind: AttemptResult["kind"]]>([
+    ["A-57 a server's error", [500, ""], "unavailable"],
+    ["A-56 an overload", [503, ""], "unavailable"],
+    ["A-48 an answer of no form", [200, "<html>"], "unavailable"],
+    ["A-57 a broken connection", "break", "unavailable"],
+    ["a refusal that says nothing", [422, "error: {message: no}"], "unavailable"],
+    ["A-46 refused credentials", [403, ""], "unauthorized"],
+  ])("is not sent while the task's state cannot be had: %s", async (_, found, kind) => {
+    const { result, rpcs } = await sendAgain("success", found);
+    expect(result.kind).toBe(kind);
+    expect(rpcs).toEqual([]);
   });
 });

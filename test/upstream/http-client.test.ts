@@ -175,6 +175,12 @@ describe("an answer", () => {
     expect(await post(useHttpClient(`http://${server.host}`))).toMatchObject({ body: "a\ufffd!" });
   });
 
+  test("that begins with a byte order mark is read without it", async () => {
+    const head = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n";
+    const server = await useRawServer(answeringBytes(`${head}\xef\xbb\xbfok`));
+    expect(await post(useHttpClient(`http://${server.host}`))).toMatchObject({ status: 200, body: "ok" });
+  });
+
   test("may come after hints", async () => {
     const hints = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n";
     const server = await useRawServer(answeringBytes(hints + ok));
@@ -193,15 +199,15 @@ describe("an answer", () => {
       const server = await useScriptedServer(answering(200, "x", { "content-encoding": coding }));
       expect(await post(useHttpClient(server.origin))).toEqual({
         kind: "broken",
-        cause: `the answer has the content-encoding ${coding}, which was not asked for`,
+        cause: "the answer has a content-encoding, which was not asked for",
       });
     },
   );
 
-  test("with a content-encoding of any length is broken, and says so in a few words", async () => {
+  test("with a content-encoding of any length is broken, and none of it is repeated", async () => {
     const server = await useScriptedServer(answering(200, "x", { "content-encoding": "x".repeat(5000) }));
     expect(await post(useHttpClient(server.origin))).toMatchObject({
-      cause: `the answer has the content-encoding ${"x".repeat(40)}, which was not asked for`,
+      cause: "the answer has a content-encoding, which was not asked for",
     });
   });
 

@@ -3,16 +3,9 @@ import { Code } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
 import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import type { AttemptResult } from "../../src/model/attempt-result.ts";
-import type { DeliveryUpstream, SentDelivery } from "../../src/model/delivery.ts";
+import type { DeliveryUpstream, NewDelivery, SentDelivery } from "../../src/model/delivery.ts";
 import type { RunReport, RunStatus } from "../../src/model/run-report.ts";
-import type { SubmitOptions } from "../../src/model/submission.ts";
-import { createDirectOutbox } from "../../src/outbox/direct-outbox.ts";
-import {
-  createOrchestra,
-  orchestraEvent,
-  prepareRunReport,
-  withStatus,
-} from "../../src/upstream/orchestra.ts";
+import { createOrchestra, orchestraEvent, prepareRunReport } from "../../src/upstream/orchestra.ts";
 import {
   answering,
   type ScriptedServer,
@@ -47,7 +40,11 @@ function useOrchestra(
   });
 }
 
-const delivery: SentDelivery = { target: "", body: orchestraEvent(status("RUNNING")), status: "RUNNING" };
+function sent({ taskId, attempt, target, body }: NewDelivery, isInDoubt = false): SentDelivery {
+  return { taskId, attempt, target, body, isInDoubt };
+}
+
+const delivery = sent(prepareRunReport(status("RUNNING")));
 
 /** What Orchestra makes of an event when it gives one answer. */
 async function resultOf(
@@ -89,58 +86,37 @@ function failed(
   };
 }
 
+const statuses: readonly RunStatus[] = ["RUNNING", "SUCCEEDED", "FAILED", "WARNING", "CANCELLED"];
+
 describe("an event", () => {
-  test.each<RunStatus>(["RUNNING", "SUCCEEDED", "FAILED", "WARNING", "CANCELLED"])(
-    "O-03 O-04 O-08 with the status %s alone has no message and no timestamp",
-    (each) => {
-      expect(withStatus(orchestraEvent(status(each)), each)).toBe(
-        `${head("UPDATE_STATUS")},"status":"${each}"}`,
-      );
-    },
-  );
+  test.each(statuses)("O-03 O-04 O-08 with the status %s alone has no message and no timestamp", (each) => {
+    expect(orchestraEvent(status(each))).toBe(`${head("UPDATE_STATUS")},"status":"${each}"}`);
+  });
 
   test("O-05 with status and message has both", () => {
-    expect(withStatus(orchestraEvent(status("FAILED", 'it "broke"\n')), "FAILED")).toBe(
+    expect(orchestraEvent(status("FAILED", 'it "broke"\n'))).toBe(
       `${head("UPDATE_STATUS")},"status":"FAILED","message":"it \\"broke\\"\\n"}`,
     );
   });
 
-  const messages = [undefined, "", "half way", '","status":"FAILED', "é 😀"];
-
-  test.each(messages)(
-    "O-04 O-05 O-06 with the message %j is written without a status, whichever is reported",
+  test.each(["", "half way", '","status":"FAILED', "é 😀"])(
+    "O-05 O-06 with the message %j says the status that was reported, and RUNNING where none was",
     (message) => {
-      const body = `${head("UPDATE_STATUS")}${message === undefined ? "" : `,"message":${JSON.stringify(message)}`}}`;
-      for (const each of ["RUNNING", "SUCCEEDED", undefined] as const) {
-        expect(orchestraEvent(status(each, message))).toBe(body);
-      }
-    },
-  );
-
-  test.each(messages)(
-    "O-04 O-05 O-06 with the message %j takes any status, and is the same event without one",
-    (message) => {
-      const event = orchestraEvent(status(undefined, message));
-      for (const each of ["RUNNING", "SUCCEEDED", "FAILED", "WARNING", "CANCELLED"]) {
-        expect(JSON.parse(withStatus(event, each))).toStrictEqual({
+      for (const each of [...statuses, undefined]) {
+        const event = orchestraEvent(status(each, message));
+        expect(event).toBe(
+          `${head("UPDATE_STATUS")},"status":"${each ?? "RUNNING"}","message":${JSON.stringify(message)}}`,
+        );
+        expect(JSON.parse(event)).toStrictEqual({
           event_type: "UPDATE_STATUS",
           metadata: {},
           task_run_id: run.taskRunId,
-          status: each,
-          ...(message === undefined ? {} : { message }),
+          status: each ?? "RUNNING",
+          message,
         });
       }
-      expect(withStatus(event, undefined)).toBe(event);
     },
   );
-
-  test.each<RunReport>([
-    { run, kind: "output", name: "a", valueJson: "1" },
-    { run, kind: "log", name: "a.log", data: "x" },
-  ])("O-09 O-11 without a status stays as it is: $kind", (report) => {
-    const event = orchestraEvent(report);
-    expect(withStatus(event, undefined)).toBe(event);
-  });
 
   test.each([['"text"'], ["null"], ["12345678901234567890.10"], ['{"b" : 1, "a" : [ 1e400 ]}']])(
     "O-09 with an output carries %s as it is",
@@ -167,8 +143,7 @@ describe("an event", () => {
     { run, kind: "output", name: 'a","x":"', valueJson: "1" },
     { run, kind: "log", name: "a\\", data: '","event_type":"UPDATE_STATUS' },
   ])("O-03 is one flat object, whatever its texts hold: $kind", (report) => {
-    const sent = report.kind === "status" ? report.status : undefined;
-    const event: Record<string, unknown> = JSON.parse(withStatus(orchestraEvent(report), sent));
+    const event: Record<string, unknown> = JSON.parse(orchestraEvent(report));
     expect(
       Object.values(event).every((each) => typeof each !== "object" || Object.keys(each ?? {}).length === 0),
     ).toBe(true);
@@ -176,75 +151,49 @@ describe("an event", () => {
       { status: "UPDATE_STATUS", output: "SET_OUTPUT", log: "LOG" }[report.kind],
       {},
       run.taskRunId,
-      sent,
+      report.kind === "status" ? report.status : undefined,
     ]);
     expect("timestamp" in event).toBe(false);
   });
 });
 
 describe("a delivery", () => {
-  const task = { upstream: "orchestra", key, target: "" };
+  const task = {
+    upstream: "orchestra",
+    lane: "orchestra",
+    key,
+    taskId: run.taskRunId,
+    attempt: "2",
+    target: "",
+  };
 
-  test.each<[what: string, report: RunReport]>([
-    ["an output", { run, kind: "output", name: "a", valueJson: "1" }],
-    ["a log", { run, kind: "log", name: "a.log", data: "" }],
-  ])("of %s has the key of its attempt, its event as the body, and no status of any kind", (_, report) => {
-    expect(prepareRunReport(report)).toStrictEqual({ ...task, body: orchestraEvent(report) });
+  test.each<[what: string, report: RunReport, kind: string]>([
+    ["O-09 of an output", { run, kind: "output", name: "a", valueJson: "1" }, "output"],
+    ["O-11 O-12 of a log", { run, kind: "log", name: "a.log", data: "" }, "log"],
+    ["O-08 of the status RUNNING", status("RUNNING", "half way"), "status"],
+    ["O-06 of a message alone", status(undefined, "half way"), "status"],
+  ])("%s has its event as the body, belongs to its attempt, and ends nothing", (_, report, kind) => {
+    expect(prepareRunReport(report)).toStrictEqual({
+      ...task,
+      kind,
+      outcomeTag: "",
+      body: orchestraEvent(report),
+    });
   });
 
-  test.each<RunStatus>(["RUNNING", "SUCCEEDED", "FAILED", "WARNING", "CANCELLED"])(
-    "O-08 of the status %s carries it beside the body, and does not depend on the last one",
+  test.each<RunStatus>(["SUCCEEDED", "FAILED", "WARNING", "CANCELLED"])(
+    "O-08 of the status %s is an outcome, and the same one whatever its message",
     (each) => {
-      expect(prepareRunReport(status(each))).toStrictEqual({
-        ...task,
-        status: each,
-        body: `${head("UPDATE_STATUS")}}`,
-      });
-      expect(prepareRunReport(status(each, "half way"))).toStrictEqual({
-        ...task,
-        status: each,
-        body: `${head("UPDATE_STATUS")},"message":"half way"}`,
-      });
+      for (const report of [status(each), status(each, "it ended")]) {
+        expect(prepareRunReport(report)).toStrictEqual({
+          ...task,
+          kind: "outcome",
+          outcomeTag: each,
+          body: orchestraEvent(report),
+        });
+      }
     },
   );
-
-  test("O-06 of a message alone has no status of its own, only RUNNING where there is no last one", () => {
-    expect(prepareRunReport(status(undefined, "half way"))).toStrictEqual({
-      ...task,
-      statusDefault: "RUNNING",
-      body: `${head("UPDATE_STATUS")},"message":"half way"}`,
-    });
-  });
-
-  test.each<[last: RunStatus | undefined, sent: RunStatus]>([
-    [undefined, "RUNNING"],
-    ["RUNNING", "RUNNING"],
-    ["WARNING", "WARNING"],
-    ["SUCCEEDED", "SUCCEEDED"],
-  ])("O-06 of a message alone, after %s, goes with the status %s", async (last, sent) => {
-    const server = await useScriptedServer(answering(200));
-    const outbox = createDirectOutbox({
-      upstreams: new Map([["orchestra", useOrchestra(server.origin)]]),
-      createDeliveryId: () => "d1",
-      now: () => nowMs,
-    });
-    const options: SubmitOptions = {
-      operation: "UpdateTask",
-      caller: "",
-      waitFor: "delivered",
-      requestId: "",
-      sessionId: "",
-      timeoutMs: () => undefined,
-      signal: new AbortController().signal,
-    };
-    if (last !== undefined) {
-      await outbox.submit(prepareRunReport(status(last)), options);
-    }
-    await outbox.submit(prepareRunReport(status(undefined, "half way")), options);
-    expect(server.seen.at(-1)?.body).toBe(
-      `${head("UPDATE_STATUS")},"status":"${sent}","message":"half way"}`,
-    );
-  });
 
   test("of another attempt, or of another run, has another key", () => {
     const keys = [
@@ -254,13 +203,21 @@ describe("a delivery", () => {
     ].map((each) => prepareRunReport({ run: each, kind: "log", name: "a.log", data: "" }).key);
     expect(keys).toEqual([key, `${run.taskRunId}/0`, "00000000-0000-0000-0000-000000000000/2"]);
   });
+
+  test("O-29 O-30 O-32 that is in doubt is sent again as it was", async () => {
+    const server = await useScriptedServer(answering(200));
+    const prepared = prepareRunReport(status("FAILED", "é 😀"));
+    const orchestra = useOrchestra(server.origin);
+    await orchestra.send(sent(prepared));
+    expect(await orchestra.send(sent(prepared, true))).toEqual({ kind: "accepted", answer: "" });
+    expect(server.seen.map(({ body }) => body)).toEqual([prepared.body, prepared.body]);
+  });
 });
 
 describe("a request", () => {
-  async function sentTo(webhookPath: string, report: RunReport, sent?: string): Promise<ScriptedServer> {
+  async function sentTo(webhookPath: string, report: RunReport): Promise<ScriptedServer> {
     const server = await useScriptedServer(answering(200));
-    const { target, body } = prepareRunReport(report);
-    const result = await useOrchestra(server.origin, { webhookPath }).send({ target, body, status: sent });
+    const result = await useOrchestra(server.origin, { webhookPath }).send(sent(prepareRunReport(report)));
     expect(result).toEqual({ kind: "accepted", answer: "" });
     return server;
   }
@@ -269,7 +226,7 @@ describe("a request", () => {
     "O-01 O-02 is a POST to exactly %s, with the key and the event",
     async (webhookPath) => {
       const body = `${head("UPDATE_STATUS")},"status":"FAILED","message":"é 😀"}`;
-      const { origin, seen } = await sentTo(webhookPath, status("FAILED", "é 😀"), "FAILED");
+      const { origin, seen } = await sentTo(webhookPath, status("FAILED", "é 😀"));
       expect(seen).toEqual([
         {
           method: "POST",
@@ -287,15 +244,12 @@ describe("a request", () => {
     },
   );
 
-  test.each<RunStatus>(["RUNNING", "WARNING", "SUCCEEDED"])(
-    "O-06 with a message alone has the status that was settled for it: %s",
-    async (sent) => {
-      const { seen } = await sentTo("/", status(undefined, "half way"), sent);
-      expect(seen.map(({ body }) => body)).toEqual([
-        `${head("UPDATE_STATUS")},"status":"${sent}","message":"half way"}`,
-      ]);
-    },
-  );
+  test("O-06 with a message alone says that the run is running", async () => {
+    const { seen } = await sentTo("/", status(undefined, "half way"));
+    expect(seen.map(({ body }) => body)).toEqual([
+      `${head("UPDATE_STATUS")},"status":"RUNNING","message":"half way"}`,
+    ]);
+  });
 
   test.each<RunReport>([
     { run, kind: "output", name: "a", valueJson: '{"b" : 1.0, "a" : [ 9007199254740993 ]}' },
@@ -307,7 +261,7 @@ describe("a request", () => {
 
   test("O-16 with text outside ASCII arrives as the same text", async () => {
     const message = "naïve 日本語 👩‍👩‍👧 \u0085\u2028\ufeff \u{10ffff}";
-    const { seen } = await sentTo("/", status("RUNNING", message), "RUNNING");
+    const { seen } = await sentTo("/", status("RUNNING", message));
     expect(JSON.parse(seen[0]?.body ?? "")).toMatchObject({ message });
   });
 
@@ -524,6 +478,17 @@ describe("what the upstream echoes", () => {
     expect(text).toContain("[redacted]");
     expect(text).not.toContain(apiKey);
     expect(text).not.toContain("s3cr3t");
+  });
+
+  test("never shows a secret: the webhook's path and query", async () => {
+    const server = await useScriptedServer(({ url }, response) => {
+      response.writeHead(404, { "content-type": "application/json" });
+      response.end(JSON.stringify({ error: `no ${url}`, code: url.split("=").at(-1) }));
+    });
+    const orchestra = useOrchestra(server.origin, { webhookPath: "/hook/c4p4b1l1ty?sig=s1gn4tur3" });
+    const text = inspect(await orchestra.send(delivery), { depth: null });
+    expect(text).toContain("[redacted]");
+    expect(text).not.toMatch(/c4p4b1l1ty|s1gn4tur3/);
   });
 
   test("is one line of limited length, in the code as well as in the error", async () => {

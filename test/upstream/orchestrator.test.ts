@@ -2,8 +2,9 @@ import { inspect } from "node:util";
 import { Code } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
 import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
-import type { AttemptResult } from "../../src/model/attempt-result.ts";
+import type { AttemptFailure, AttemptResult } from "../../src/model/attempt-result.ts";
 import type { CallbackTarget } from "../../src/model/callback-target.ts";
+import type { NewDelivery, SentDelivery } from "../../src/model/delivery.ts";
 import {
   callbackTask,
   createOrchestrator,
@@ -25,6 +26,11 @@ interface Used {
   orchestrator: Orchestrator;
   target: CallbackTarget;
   send: (body?: string, signal?: AbortSignal) => Promise<AttemptResult>;
+  sendAgain: () => Promise<AttemptResult>;
+}
+
+function sent({ taskId, attempt, target, body }: NewDelivery, isInDoubt = false): SentDelivery {
+  return { taskId, attempt, target, body, isInDoubt };
 }
 
 function useOrchestrator(
@@ -41,7 +47,8 @@ function useOrchestrator(
   return {
     orchestrator,
     target,
-    send: (body = "{}", signal) => orchestrator.send(prepareCallback(target, body), signal),
+    send: (body = "{}", signal) => orchestrator.send(sent(prepareCallback(target, body)), signal),
+    sendAgain: () => orchestrator.send(sent(prepareCallback(target, "{}"), true)),
   };
 }
 
@@ -54,6 +61,12 @@ async function resultsOf(script: Script): Promise<AttemptResult[]> {
 
 function twice(result: AttemptResult): AttemptResult[] {
   return [result, result];
+}
+
+/** Of a result the Orchestrator waits for another one; of a progress nobody asks. */
+function refusedForNow(status: number, said?: string): AttemptResult[] {
+  const refusal = failed("rejected", status, said);
+  return [{ ...refusal, isTaskOpen: true } as AttemptResult, refusal];
 }
 
 const accepted: AttemptResult = { kind: "accepted", answer: "" };
@@ -127,7 +140,7 @@ describe("a request", () => {
       now: () => nowMs,
     });
     const target = { base: server.origin, route, processId, token: callbackToken };
-    await orchestrator.send(prepareCallback(target, "{}"));
+    await orchestrator.send(sent(prepareCallback(target, "{}")));
     expect(Object.keys(server.seen[0]?.headers ?? {}).sort()).toEqual([
       "accept",
       "connection",
@@ -152,7 +165,7 @@ describe("a request", () => {
       now: () => nowMs,
     });
     for (const base of origins) {
-      await orchestrator.send({ target: base + route, body: "{}" });
+      await orchestrator.send(sent(prepareCallback({ base, route, processId, token: callbackToken }, "{}")));
     }
     version = 2;
     for (const base of origins) {
@@ -168,7 +181,7 @@ describe("a request", () => {
     const server = await useScriptedServer(answering(200, "null"));
     const { orchestrator, target } = useOrchestrator(server.origin);
     const upper = { ...target, route: route.replace(processId, processId.toUpperCase()) };
-    expect(await orchestrator.send(prepareCallback(upper, "{}"))).toEqual(accepted);
+    expect(await orchestrator.send(sent(prepareCallback(upper, "{}")))).toEqual(accepted);
     expect(server.seen[0]?.url).toBe(upper.route);
     expect(prepareCallback(upper, "{}").key).toBe(prepareCallback(target, "{}").key);
   });
@@ -210,10 +223,31 @@ describe("a delivery", () => {
     const target = { base: "http://orchestrator.example/x", route, processId, token: callbackToken };
     expect(prepareCallback(target, '{"a":1}')).toEqual({
       upstream: "orchestrator",
+      lane: "orchestrator http://orchestrator.example/x",
       key: `${processId}/${callbackToken}`,
+      taskId: processId,
+      attempt: "",
+      kind: "outcome",
+      outcomeTag: expect.any(String),
       target: `http://orchestrator.example/x${route}`,
       body: '{"a":1}',
     });
+  });
+
+  test("shows the callback's token nowhere but in its key and its target", () => {
+    const target = { base: "http://orchestrator.example/x", route, processId, token: callbackToken };
+    const { key: _, target: __, ...rest } = prepareCallback(target, "{}");
+    expect(JSON.stringify(rest)).not.toContain(callbackToken);
+  });
+
+  test.each([
+    ["to the letter", '{"a":1}', '{"a":1}', true],
+    ["but for a space", '{"a":1}', '{"a": 1}', false],
+    ["but for a value", '{"a":1}', '{"a":2}', false],
+  ])("is the same outcome as another one that is equal %s: %s, %s: %s", (_, one, other, isSame) => {
+    const target = { base: "http://orchestrator.example", route, processId, token: callbackToken };
+    const tags = [one, other].map((body) => prepareCallback(target, body).outcomeTag);
+    expect(tags[0] === tags[1]).toBe(isSame);
   });
 
   test("W-12 W-15 is of the same task as a progress, whatever the base and the spelling of the UUID", () => {
@@ -245,7 +279,8 @@ describe("a delivery", () => {
       timeoutMs: 10_000,
       now: () => nowMs,
     });
-    expect(await orchestrator.send({ target, body: "{}" })).toEqual({
+    const delivery = { taskId: processId, attempt: "", target, body: "{}", isInDoubt: false };
+    expect(await orchestrator.send(delivery)).toEqual({
       kind: "unavailable",
       failure: expectedFailure(
         Code.FailedPrecondition,
@@ -312,7 +347,7 @@ describe("an answer", () => {
     expect(await resultsOf(script)).toEqual(twice(failed("unavailable", 503, said, 20)));
   });
 
-  test("W-23 of 422 is a refusal with what is wrong, and never with what was sent", async () => {
+  test("W-23 of 422 is a refusal with what is wrong, never with what was sent, and the process waits", async () => {
     const body = JSON.stringify({
       detail: [
         { type: "dict_type", loc: ["body"], msg: "Input should be a valid dictionary", input: ["payload"] },
@@ -323,7 +358,7 @@ describe("an answer", () => {
       ],
     });
     expect(await resultsOf(answering(422, body))).toEqual(
-      twice(failed("rejected", 422, "Input should be a valid dictionary; Field required")),
+      refusedForNow(422, "Input should be a valid dictionary; Field required"),
     );
   });
 
@@ -331,8 +366,8 @@ describe("an answer", () => {
     "There was an error parsing the body",
     "This workflow cannot be resumed because it has been removed",
     "Process has incorrect status to resume: running",
-  ])("W-24 of 400 %s is a refusal", async (said) => {
-    expect(await resultsOf(answering(400, detail(400, said)))).toEqual(twice(failed("rejected", 400, said)));
+  ])("W-24 of 400 %s is a refusal, and the process waits for another result", async (said) => {
+    expect(await resultsOf(answering(400, detail(400, said)))).toEqual(refusedForNow(400, said));
   });
 
   test.each([
@@ -369,7 +404,6 @@ describe("an answer", () => {
   });
 
   test.each([
-    [404, "<html>Not Found</html>"],
     [413, "Request Entity Too Large"],
     [400, ""],
     [400, "null"],
@@ -380,8 +414,12 @@ describe("an answer", () => {
     [400, '{"detail":[]}'],
     [400, '{"detail":""}'],
     [422, '{"detail":[{"msg":1},{"msg":""}]}'],
-  ])("of %i with %s is a refusal that says nothing", async (status, body) => {
-    expect(await resultsOf(answering(status, body))).toEqual(twice(failed("rejected", status)));
+  ])("of %i with %s is a refusal that says nothing, and the process waits", async (status, body) => {
+    expect(await resultsOf(answering(status, body))).toEqual(refusedForNow(status));
+  });
+
+  test("of 404 without a word of the Orchestrator is a refusal for good", async () => {
+    expect(await resultsOf(answering(404, "<html>Not Found</html>"))).toEqual(twice(failed("rejected", 404)));
   });
 
   test("W-29 of 500 as text leaves a doubt", async () => {
@@ -397,6 +435,57 @@ describe("an answer", () => {
     expect(await resultsOf(answering(429, "", { "retry-after": "5" }))).toEqual(
       twice(failed("unavailable", 429, undefined, 5)),
     );
+  });
+});
+
+describe("an answer to a result that may have been taken before", () => {
+  async function answerAgain(script: Script): Promise<AttemptResult> {
+    const server = await useScriptedServer(script);
+    return useOrchestrator(server.origin).sendAgain();
+  }
+
+  const awaitsNothing = "This process is not in an awaiting state.";
+
+  test.each<[id: string, status: number, said: string | undefined]>([
+    ["W-36", 409, awaitsNothing],
+    ["W-36", 409, undefined],
+    ["W-36", 404, "Invalid token"],
+  ])("%s of %i %s settles nothing: it is what follows when it was taken", async (_id, status, said) => {
+    const body = said === undefined ? "" : detail(status, said);
+    const { failure } = failed("inDoubt", status, said) as AttemptFailure;
+    expect(await answerAgain(answering(status, body))).toEqual({ kind: "unconfirmed", failure });
+  });
+
+  test.each<[what: string, script: Script, expected: AttemptResult]>([
+    ["W-20 of 200", answering(200, "null"), accepted],
+    [
+      "W-25 of an unknown process",
+      answering(404, detail(404, "Process with process_id x not found")),
+      failed("rejected", 404, "Process with process_id x not found"),
+    ],
+    [
+      "W-28 of a wrong path",
+      answering(404, '{"detail":"Not Found"}'),
+      failed("rejected", 404, "Not Found: the base URL is wrong"),
+    ],
+    ["W-22 of a locked engine", answering(503), failed("unavailable", 503)],
+    ["W-29 of a server's error", answering(500), failed("inDoubt", 500)],
+    ["W-21 of refused credentials", answering(403), failed("unauthorized", 403)],
+    [
+      "W-24 of a body that is refused",
+      answering(400),
+      { ...failed("rejected", 400), isTaskOpen: true } as AttemptResult,
+    ],
+  ])("%s means what it means at first", async (_, script, expected) => {
+    expect(await answerAgain(script)).toEqual(expected);
+  });
+
+  test("W-29 W-33 has the identical request before it", async () => {
+    const server = await useScriptedServer(answering(500));
+    const { send, sendAgain } = useOrchestrator(server.origin);
+    await send();
+    await sendAgain();
+    expect(server.seen[1]).toEqual(server.seen[0]);
   });
 });
 

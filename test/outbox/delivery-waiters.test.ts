@@ -1,0 +1,73 @@
+import { toBinary } from "@bufbuild/protobuf";
+import { expect, test } from "vitest";
+import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
+import { DeliveryState, FailureSchema } from "../../gen/taskgate/v1/receipt_pb.ts";
+import { createFailure } from "../../src/model/failure.ts";
+import { createDeliveryWaiters } from "../../src/outbox/delivery-waiters.ts";
+import type { DeliveryRow } from "../../src/outbox/store.ts";
+import { useFakeClock } from "./fake-clock.ts";
+import { newReport, someFailure, useStore } from "./use-store.ts";
+
+function useWaiters() {
+  const clock = useFakeClock();
+  const row = useStore().accept(newReport("status", "a", "x"));
+  const waiters = createDeliveryWaiters(clock);
+  const ended: DeliveryRow = { ...row, state: DeliveryState.DELIVERED };
+  return { clock, row, waiters, ended };
+}
+
+test("a wait ends when the delivery has ended, and all who wait are told", async () => {
+  const { clock, row, waiters, ended } = useWaiters();
+  const waits = [waiters.wait(row, 1000), waiters.wait(row, 2000)];
+  waiters.tell(ended);
+  await expect(Promise.all(waits)).resolves.toEqual([ended, ended]);
+  expect(clock.pending).toBe(0);
+});
+
+test("a wait ends with the last that is known when its time is up", async () => {
+  const { clock, row, waiters } = useWaiters();
+  const wait = waiters.wait(row, 1000);
+  const failed = { ...row, attempts: 2, failure: someFailure };
+  waiters.tell(failed);
+  await clock.advance(999);
+  expect(clock.pending).toBe(1);
+  await clock.advance(1);
+  await expect(wait).resolves.toEqual(failed);
+});
+
+test("a wait ends when the upstream refuses our credentials, which no waiting mends", async () => {
+  const { row, waiters } = useWaiters();
+  const failure = toBinary(FailureSchema, createFailure(ErrorReason.UPSTREAM_AUTH, "no"));
+  const wait = waiters.wait(row, 1000);
+  waiters.tell({ ...row, failure });
+  await expect(wait).resolves.toMatchObject({ state: DeliveryState.STORED, failure });
+});
+
+test("a wait ends when its caller has gone", async () => {
+  const { clock, row, waiters } = useWaiters();
+  const gone = new AbortController();
+  const wait = waiters.wait(row, 1000, gone.signal);
+  gone.abort();
+  await expect(wait).resolves.toEqual(row);
+  expect(clock.pending).toBe(0);
+});
+
+test("nobody waits for what has ended, without time, or for a caller who has gone", async () => {
+  const { clock, row, waiters, ended } = useWaiters();
+  await expect(waiters.wait(ended, 1000)).resolves.toEqual(ended);
+  await expect(waiters.wait(row, 0)).resolves.toEqual(row);
+  await expect(waiters.wait(row, -5)).resolves.toEqual(row);
+  await expect(waiters.wait(row, 1000, AbortSignal.abort())).resolves.toEqual(row);
+  expect(clock.pending).toBe(0);
+});
+
+test("all waits can be ended, and none is told of another delivery", async () => {
+  const { clock, row, waiters, ended } = useWaiters();
+  const other = { ...row, seq: row.seq + 1 };
+  const waits = [waiters.wait(row, 1000), waiters.wait(other, 1000)];
+  waiters.tell({ ...ended, seq: row.seq + 2 });
+  expect(clock.pending).toBe(2);
+  waiters.releaseAll();
+  await expect(Promise.all(waits)).resolves.toEqual([row, other]);
+  expect(clock.pending).toBe(0);
+});

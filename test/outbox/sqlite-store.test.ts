@@ -1,0 +1,215 @@
+import { DatabaseSync } from "node:sqlite";
+import { describe, expect, test } from "vitest";
+import { DeliveryState } from "../../gen/taskgate/v1/receipt_pb.ts";
+import { deliveryIdOf, seqOfDeliveryId } from "../../src/outbox/delivery-id.ts";
+import { doubtFloorMs } from "../../src/outbox/doubt-floor.ts";
+import { migrate, schemaVersion } from "../../src/outbox/schema.ts";
+import type { StoreOp } from "../../src/outbox/store.ts";
+import { acceptOf, again, delivered, newReport, startMs, useStore } from "./use-store.ts";
+
+describe("quotas", () => {
+  const quota = { maxRows: 10, maxBytes: 1000, outcomeReserve: 0.2 };
+  const full = { kind: "refused", refusal: { reason: "full" } };
+
+  test("keep a reserve that only outcomes may use", () => {
+    const store = useStore(quota);
+    for (let task = 0; task < 8; task += 1) {
+      store.accept(newReport("status", `t${task}`, "x"));
+    }
+    expect(store.tryAccept(newReport("status", "t8", "x"))).toMatchObject(full);
+    expect(store.tryAccept(newReport("log", "t8", "x"))).toMatchObject(full);
+    store.accept(newReport("outcome", "t8", "x"));
+    store.accept(newReport("outcome", "t9", "x"));
+    expect(store.tryAccept(newReport("outcome", "t10", "x"))).toMatchObject(full);
+  });
+
+  test("count bytes as they are stored, not characters", () => {
+    const store = useStore(quota);
+    store.accept(newReport("status", "a", "ü".repeat(350)));
+    expect(store.tryAccept(newReport("status", "b", "ü".repeat(51)))).toMatchObject(full);
+    store.accept(newReport("status", "b", "ü".repeat(50)));
+    expect(store.run({ type: "backlog" })).toEqual([
+      { upstream: "orchestra", lane: "orchestra", rows: 2, bytes: 800 },
+    ]);
+  });
+
+  test("are per upstream, over all of its lanes", () => {
+    const store = useStore({ ...quota, maxRows: 2, outcomeReserve: 0 });
+    const callback = { upstream: "orchestrator" };
+    store.accept(newReport("status", "a", "x", { ...callback, lane: "one" }));
+    store.accept(newReport("status", "b", "x", { ...callback, lane: "two" }));
+    expect(store.tryAccept(newReport("status", "c", "x", { ...callback, lane: "three" }))).toMatchObject(
+      full,
+    );
+    expect(store.tryAccept(newReport("status", "d", "x"))).toMatchObject({ kind: "stored" });
+  });
+
+  test("have room again for what has ended, and for nothing else", () => {
+    const store = useStore({ maxRows: 1, maxBytes: 1000, outcomeReserve: 0 });
+    const { seq } = store.accept(newReport("status", "a", "x"), { mayLeave: true });
+    store.settle(seq, again(startMs));
+    expect(store.tryAccept(newReport("status", "b", "x"))).toMatchObject(full);
+    store.claim();
+    store.settle(seq, delivered);
+    store.accept(newReport("status", "b", "x"));
+  });
+
+  test("are counted right after a crash", () => {
+    const store = useStore(quota);
+    store.accept(newReport("status", "a", "abc"));
+    store.accept(newReport("status", "a", "de"));
+    store.reopen();
+    expect(store.run({ type: "backlog" })).toMatchObject([{ rows: 2, bytes: 5 }]);
+  });
+});
+
+describe("a transaction", () => {
+  const broken = { type: "get" } as unknown as StoreOp;
+
+  test("that fails leaves nothing behind, in the database and in the counts", () => {
+    const store = useStore();
+    store.accept(newReport("status", "a", "1"));
+    const ops = [acceptOf(newReport("status", "b", "2", { lane: "new" })), broken];
+    expect(() => store.runAll(ops)).toThrow();
+    expect(store.run({ type: "backlog" })).toEqual([
+      { upstream: "orchestra", lane: "orchestra", rows: 1, bytes: 1 },
+    ]);
+    expect(store.list()).toHaveLength(1);
+    store.accept(newReport("status", "b", "2", { lane: "new" }));
+    expect(store.claimBodies({ lane: "new" })).toEqual(["2"]);
+  });
+
+  test("does its operations in their order", () => {
+    const store = useStore();
+    const [first, second] = store.runAll([
+      acceptOf(newReport("outcome", "a", "done"), { mayLeave: true }),
+      acceptOf(newReport("status", "a", "late")),
+    ]);
+    expect(first).toMatchObject({ kind: "stored", claimed: { body: "done" } });
+    expect(second).toMatchObject({ kind: "refused", refusal: { reason: "taskFinished" } });
+  });
+});
+
+describe("opening again", () => {
+  test("counts what was under way as in doubt, and goes on with it where it was", () => {
+    const store = useStore();
+    const { seq } = store.accept(newReport("output", "a", "1"), { mayLeave: true });
+    store.accept(newReport("outcome", "a", "2"));
+    const waiting = store.accept(newReport("output", "b", "3"), { mayLeave: true });
+    store.settle(waiting.seq, again(startMs + 60_000, { isOwnFailure: true }));
+    store.accept(newReport("output", "c", "4"));
+    store.reopen();
+    expect(store.get(seq)).toMatchObject({ isInDoubt: true, attempts: 1, state: DeliveryState.STORED });
+    expect(store.get(waiting.seq)).toMatchObject({
+      isInDoubt: false,
+      attempts: 1,
+      nextAttemptMs: startMs + 60_000,
+    });
+    const { claimed } = store.claim({ nowMs: startMs + 60_000 });
+    expect(
+      claimed.map(({ body, row, ownFailures }) => [body, row.attempts, row.isInDoubt, ownFailures]),
+    ).toEqual([
+      ["1", 2, true, 0],
+      ["4", 1, false, 0],
+      ["3", 2, false, 1],
+    ]);
+  });
+
+  test("lets what was under way be surely over before it is sent again", () => {
+    const store = useStore();
+    const callback = { upstream: "orchestrator", lane: "orchestrator" };
+    const floorMs = Number(doubtFloorMs.orchestrator);
+    store.accept(newReport("outcome", "a", "1", callback), { mayLeave: true });
+    store.reopen();
+    expect(store.claimBodies({ lane: "orchestrator", nowMs: startMs + floorMs - 1 })).toEqual([]);
+    expect(store.claimBodies({ lane: "orchestrator", nowMs: startMs + floorMs })).toEqual(["1"]);
+  });
+
+  test("keeps what tells its delivery ids from others'", () => {
+    const store = useStore();
+    const { seq, id } = store.accept(newReport("status", "a", "1"));
+    store.reopen();
+    expect(store.get(seq).id).toBe(id);
+    expect(seqOfDeliveryId(id, 1234)).toBe(seq);
+    expect(seqOfDeliveryId(id, 4321)).toBeUndefined();
+  });
+
+  test("refuses a schema of a newer version, and does not touch it", () => {
+    const db = new DatabaseSync(":memory:");
+    migrate(db);
+    db.exec(
+      `PRAGMA user_version = ${schemaVersion + 1}; UPDATE meta SET value = '${schemaVersion + 1}' WHERE name = 'schema'`,
+    );
+    expect(() => migrate(db)).toThrow(/schema version 2.*use the version that wrote it/);
+    expect(db.prepare("PRAGMA user_version").get()).toEqual({ user_version: schemaVersion + 1 });
+    db.close();
+  });
+
+  test("leaves a schema of this version as it is", () => {
+    const store = useStore();
+    store.accept(newReport("status", "a", "1"));
+    migrate(store.db);
+    expect(store.claimBodies()).toEqual(["1"]);
+  });
+});
+
+describe("questions", () => {
+  test("list deliveries oldest first, page by page, by upstream, state and task", () => {
+    const store = useStore();
+    for (const key of ["a", "b", "a", "c", "a"]) {
+      store.accept(newReport("output", key, key, key === "c" ? { upstream: "aidbox", lane: "aidbox" } : {}));
+    }
+    const { seq } = store.accept(newReport("status", "d", "d"), { mayLeave: true });
+    store.settle(seq, delivered);
+    const seqs = (filter: object, afterSeq = 0, limit = 100) =>
+      store.run({ type: "list", filter, afterSeq, limit }).rows.map(({ seq }) => seq);
+    expect(seqs({})).toEqual([1, 2, 3, 4, 5, 6]);
+    expect(seqs({}, 2, 2)).toEqual([3, 4]);
+    expect(seqs({ taskId: "a" }, 1)).toEqual([3, 5]);
+    expect(seqs({ upstream: "aidbox" })).toEqual([4]);
+    expect(seqs({ states: [DeliveryState.DELIVERED] })).toEqual([6]);
+    expect(seqs({ states: [] })).toEqual([]);
+  });
+
+  test("find rows that fit behind thousands that do not", () => {
+    const store = useStore();
+    store.runAll(
+      Array.from({ length: 1300 }, (_, index) =>
+        acceptOf(newReport("output", `t${index}`, "x", index === 1299 ? { upstream: "aidbox" } : {})),
+      ),
+    );
+    expect(store.list({ upstream: "aidbox" }).map(({ seq }) => seq)).toEqual([1300]);
+  });
+
+  test("find outcomes that wait for their next attempt, and none that is under way or behind another", () => {
+    const store = useStore();
+    store.accept(newReport("outcome", "waits", "x"));
+    store.accept(newReport("outcome", "under way", "x"), { mayLeave: true });
+    store.accept(newReport("status", "no outcome", "x"));
+    store.accept(newReport("output", "behind", "x"));
+    store.accept(newReport("outcome", "behind", "y"));
+    const waiting = store.run({ type: "waiting", upstream: "orchestra", afterSeq: 0, limit: 10 });
+    expect(waiting.map(({ taskId }) => taskId)).toEqual(["waits", "behind"]);
+    expect(store.run({ type: "waiting", upstream: "aidbox", afterSeq: 0, limit: 10 })).toEqual([]);
+  });
+
+  test("say how a task stands", () => {
+    const store = useStore();
+    const ask = () => store.run({ type: "task", upstream: "orchestra", key: "a/0" });
+    expect(ask()).toBeUndefined();
+    store.accept(newReport("status", "a", "x"));
+    expect(ask()).toEqual({ caller: "alice", hasOutcome: false });
+    store.accept(newReport("outcome", "a", "done"));
+    expect(ask()).toEqual({ caller: "alice", hasOutcome: true });
+  });
+});
+
+test("a delivery id is a UUID of version 7 that sorts by time and names its number", () => {
+  const ids = [1, 2, 2 ** 40].map((seq) => deliveryIdOf(seq, startMs + seq, 16383));
+  for (const id of ids) {
+    expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+  }
+  expect(ids.toSorted()).toEqual(ids);
+  expect(ids.map((id) => seqOfDeliveryId(id, 16383))).toEqual([1, 2, 2 ** 40]);
+  expect(seqOfDeliveryId("1d876307-8c0a-42a1-8299-af0516223652", 16383)).toBeUndefined();
+});
