@@ -74,7 +74,7 @@ async function openDirectory(config: Config): Promise<OutboxAccess> {
     onFatal: () => undefined,
   });
   // Nothing is sent from here: a retry is due when a gateway runs again.
-  const idle = { tryNow: () => undefined, waitFor: async <Row>(row: Row) => row };
+  const idle = { moved: () => undefined, waitFor: async <Row>(row: Row) => row };
   const clock = { now: Date.now, setTimer: () => () => undefined };
   const desk: DeliveryDesk = createDeliveryDesk(store, () => idle, clock);
   return {

@@ -21,7 +21,7 @@ const idleMs = 15_000;
 /** Creates the desk of an outbox. */
 export function createDeliveryDesk(
   store: Store,
-  outbox: () => Pick<Outbox, "waitFor" | "tryNow">,
+  outbox: () => Pick<Outbox, "waitFor" | "moved">,
   clock: Clock,
 ): FedDeliveryDesk {
   const watchers = new Set<Tell>();
@@ -42,7 +42,7 @@ export function createDeliveryDesk(
     if (result.kind !== "moved") {
       return result;
     }
-    outbox().tryNow(result.lane, result.row.upstream);
+    outbox().moved(result.row, result.lane);
     tell(result.row);
     return { kind: "moved", delivery: deliveryOf(result.row) };
   }

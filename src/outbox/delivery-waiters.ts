@@ -17,13 +17,23 @@ export interface DeliveryWaiters {
   releaseAll(): void;
 }
 
+// Far more than end within one commit.
+const maxEnded = 1000;
+
 /** Creates the list of those who wait. */
 export function createDeliveryWaiters(clock: Clock): DeliveryWaiters {
   let isReleased = false;
+  // A delivery may end between the moment at which its row was read and the one at
+  // which somebody waits for it.
+  const ended = new Map<number, DeliveryRow>();
   const waiting = new Map<number, Set<(row?: DeliveryRow) => void>>();
 
   return {
     wait(row, timeoutMs, signal) {
+      const last = ended.get(row.seq);
+      if (last !== undefined) {
+        return Promise.resolve(last);
+      }
       if (isReleased || isSettled(row) || timeoutMs <= 0 || signal?.aborted === true) {
         return Promise.resolve(row);
       }
@@ -54,6 +64,14 @@ export function createDeliveryWaiters(clock: Clock): DeliveryWaiters {
       });
     },
     tell(row) {
+      ended.delete(row.seq);
+      if (row.state !== DeliveryState.STORED) {
+        ended.set(row.seq, row);
+        const [oldest] = ended.keys();
+        if (ended.size > maxEnded && oldest !== undefined) {
+          ended.delete(oldest);
+        }
+      }
       for (const onChange of waiting.get(row.seq) ?? []) {
         onChange(row);
       }

@@ -7,7 +7,7 @@ import { createCircuitBreaker } from "./circuit-breaker.ts";
 import type { KeyOrder } from "./key-order.ts";
 import { createRetryBudget } from "./retry-budget.ts";
 import { maxDelayMs, type RetryPolicy, settlementOf } from "./retry-policy.ts";
-import type { ClaimedDelivery, DeliveryRow, Settlement, SettleResult, Store } from "./store.ts";
+import type { ClaimedDelivery, ClaimResult, DeliveryRow, Settlement, SettleResult, Store } from "./store.ts";
 
 /** Time, as it is passed in. */
 export interface Clock {
@@ -82,54 +82,56 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
     isWoken = true;
     if (!isClaiming) {
       isClaiming = true;
-      void claim().finally(() => {
-        isClaiming = false;
-        settleIdle();
-      });
+      void claim();
     }
   }
 
   async function claim(): Promise<void> {
-    while (isWoken && !isStopped) {
-      isWoken = false;
-      const nowMs = clock.now();
-      const limit = Math.min(free, breaker.allowance(nowMs));
-      if (limit === 0) {
-        isBehind = true;
-        const delayMs = breaker.delayMs(nowMs);
-        if (delayMs > 0) {
-          wakeIn(delayMs);
-        }
-        return;
+    try {
+      while (isWoken && !isStopped) {
+        isWoken = false;
+        await claimOnce();
       }
-      free -= limit;
-      try {
-        const result = await store.run({
-          type: "claim",
-          lane,
-          limit,
-          nowMs,
-          maxDelayMs,
-          supersede: deps.mayLeaveOut(),
-        });
-        free += limit - result.claimed.length;
-        isBehind = result.claimed.length === limit;
-        breaker.began(result.claimed.length);
-        tell(result);
-        for (const claimed of result.claimed) {
-          void work(claimed);
-        }
-        if (!isBehind && result.nextDueMs !== null) {
-          // What is due later than anything can be, is due.
-          const delayMs = result.nextDueMs - clock.now();
-          wakeIn(delayMs > maxDelayMs ? 0 : delayMs);
-        }
-      } catch (error) {
-        free += limit;
-        deps.onUnexpectedError(error);
-        wakeIn(storeRetryMs);
-        return;
+    } finally {
+      // In the step that saw that nobody had woken it: who wakes it now is heard.
+      isClaiming = false;
+      settleIdle();
+    }
+  }
+
+  async function claimOnce(): Promise<void> {
+    const nowMs = clock.now();
+    const limit = Math.min(free, breaker.allowance(nowMs));
+    if (limit === 0) {
+      isBehind = true;
+      const delayMs = breaker.delayMs(nowMs);
+      if (delayMs > 0) {
+        wakeIn(delayMs);
       }
+      return;
+    }
+    free -= limit;
+    let result: ClaimResult;
+    try {
+      const supersede = deps.mayLeaveOut();
+      result = await store.run({ type: "claim", lane, limit, nowMs, maxDelayMs, supersede });
+    } catch (error) {
+      free += limit;
+      deps.onUnexpectedError(error);
+      wakeIn(storeRetryMs);
+      return;
+    }
+    free += limit - result.claimed.length;
+    isBehind = result.claimed.length === limit;
+    breaker.began(result.claimed.length);
+    tell(result);
+    for (const claimed of result.claimed) {
+      void work(claimed);
+    }
+    if (!isBehind && result.nextDueMs !== null) {
+      // What is due later than anything can be, is due.
+      const delayMs = result.nextDueMs - clock.now();
+      wakeIn(delayMs > maxDelayMs ? 0 : delayMs);
     }
   }
 
@@ -182,7 +184,11 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
         endMs: nowMs,
         answer: result.answer,
       });
-      return settle(row, { kind: "delivered", answer: result.answer }, nowMs);
+      const settled = await settle(row, { kind: "delivered", answer: result.answer }, nowMs);
+      if (settled.row !== undefined) {
+        deps.onChange(settled.row);
+      }
+      return settled;
     }
     const reserve = () => budget.reserve(nowMs);
     const settled = await settle(

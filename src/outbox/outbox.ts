@@ -54,7 +54,7 @@ export interface Outbox {
   /** Waits for a delivery's end, at most so long. */
   waitFor(row: DeliveryRow, timeoutMs: number, signal: AbortSignal): Promise<DeliveryRow>;
   /** An operator has moved a delivery of a lane: it is tried now, whatever trouble the origin is in. */
-  tryNow(lane: string, upstream: string): void;
+  moved(row: DeliveryRow, lane: string): void;
   /** Answers those who wait for a delivery with what is known of it, from now on. */
   releaseWaiting(): void;
   /**
@@ -185,7 +185,10 @@ export function createOutbox(deps: OutboxDeps): Outbox {
 
     waitFor: (row, timeoutMs, signal) => waiters.wait(row, Math.min(timeoutMs, deps.maxWaitMs), signal),
 
-    tryNow: (lane, upstream) => laneOf(lane, upstream)?.tryNow(),
+    moved(row, lane) {
+      waiters.tell(row);
+      laneOf(lane, row.upstream)?.tryNow();
+    },
 
     releaseWaiting: waiters.releaseAll,
 

@@ -326,7 +326,7 @@ export async function simulate(seed: number, sabotage?: Sabotage): Promise<Simul
       if (moved?.kind === "moved") {
         count(type);
         entry.endedMs = undefined;
-        current.outbox.tryNow(moved.lane, moved.row.upstream);
+        current.outbox.moved(moved.row, moved.lane);
       } else if (moved?.kind === "refused") {
         entry.isByHand = before.isByHand;
         entry.isDiscarded = before.isDiscarded;
