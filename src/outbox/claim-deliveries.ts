@@ -38,7 +38,7 @@ export function createAttempts(db: DatabaseSync, rows: Rows, lanes: Lanes) {
     let last = 0;
     for (let seq: number | undefined = firstSeq; seq !== undefined; seq = rows.firstStored(task)) {
       const delivery = rows.find(seq);
-      if (delivery === undefined || seq === last) {
+      if (delivery?.row.state !== deliveryStates.STORED || seq === last) {
         throw new DamagedDatabaseError(`the queue of task ${task} names delivery ${seq}, which is not there`);
       }
       last = seq;

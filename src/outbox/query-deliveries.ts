@@ -1,4 +1,5 @@
 import type { DatabaseSync } from "node:sqlite";
+import { DamagedDatabaseError } from "./schema.ts";
 import type { Rows } from "./sqlite-rows.ts";
 import type {
   DeliveryRow,
@@ -46,6 +47,18 @@ export function createQueries(db: DatabaseSync, rows: Rows) {
     return { rows: found, lastSeq: last };
   }
 
+  // What checksums do not see: a row that no index names is never found.
+  function checkIndexes(): void {
+    // It reads all of it at once, and a large one would keep everybody waiting.
+    if (Number(db.prepare("PRAGMA page_count").get()?.page_count) > maxCheckedPages) {
+      return;
+    }
+    const [first] = db.prepare("PRAGMA integrity_check(1)").all();
+    if (first?.integrity_check !== "ok") {
+      throw new DamagedDatabaseError(String(first?.integrity_check));
+    }
+  }
+
   return {
     list,
 
@@ -59,6 +72,9 @@ export function createQueries(db: DatabaseSync, rows: Rows) {
 
     verify({ afterSeq, limit }: VerifyOp): VerifyResult {
       const read = allAfter.all(afterSeq, limit).map(rows.read);
+      if (read.length === 0) {
+        checkIndexes();
+      }
       return {
         lastSeq: read.at(-1)?.row.seq ?? null,
         damaged: read.filter(({ isIntact }) => !isIntact).map(({ row }) => row.id),
@@ -68,6 +84,8 @@ export function createQueries(db: DatabaseSync, rows: Rows) {
 }
 
 const maxScannedRows = 2000;
+// 128 MiB.
+const maxCheckedPages = 32_768;
 
 function matches(row: DeliveryRow, { upstream, states }: ListOp["filter"]): boolean {
   return (

@@ -2,6 +2,7 @@ import { crc32 } from "node:zlib";
 
 /** What of a delivery and its task must be as it was stored. */
 export interface ChecksummedFields {
+  seq: number;
   upstream: string;
   key: string;
   taskId: string;
@@ -18,7 +19,7 @@ export interface ChecksummedFields {
  * payload that has changed on the disk, and a changed payload must not be sent.
  */
 export function checksumOf(fields: ChecksummedFields): number {
-  const { upstream, key, taskId, attempt, kind, state, target, body, createMs } = fields;
-  const head = [upstream, key, taskId, attempt, kind, state, createMs, target.length, target].join("\n");
+  const { seq, upstream, key, taskId, attempt, kind, state, target, body, createMs } = fields;
+  const head = [seq, upstream, key, taskId, attempt, kind, state, createMs, target.length, target].join("\n");
   return crc32(body, crc32(head));
 }

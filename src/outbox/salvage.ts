@@ -119,6 +119,7 @@ function lastNumber(source: DatabaseSync, table: string, key: string): number {
 function isIntact(row: Columns, task: Columns | undefined): boolean {
   return (
     checksumOf({
+      seq: Number(row.seq),
       upstream: String(task?.upstream),
       key: String(task?.key),
       taskId: String(task?.task_id),

@@ -56,9 +56,9 @@ export function createRows(db: DatabaseSync, salt: number) {
     `INSERT INTO task (upstream, key, lane, task_id, attempt, caller, touched_ms) VALUES (?, ?, ?, ?, ?, ?, ?)`,
   );
   const insertDelivery = db.prepare(
-    `INSERT INTO delivery (task, kind, state, attempts, by_gateway, operation, caller, outcome_tag, target, body,
+    `INSERT INTO delivery (seq, task, kind, state, attempts, by_gateway, operation, caller, outcome_tag, target, body,
        payload_bytes, create_ms, end_ms, failure, checksum)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
   );
   const deliveryBySeq = db.prepare(`SELECT ${deliveryColumns} WHERE d.seq = ?`);
   const nextStored = db.prepare(
@@ -88,9 +88,19 @@ export function createRows(db: DatabaseSync, salt: number) {
     return columns && readDelivery(columns, salt);
   }
 
+  // Given here, and not by the database, so that the checksum can hold it.
+  const lastSeq = db.prepare("SELECT seq FROM sqlite_sequence WHERE name = 'delivery'");
+  let lastGiven = 0;
+  function load(): void {
+    lastGiven = Number(lastSeq.get()?.seq ?? 0);
+  }
+
+  load();
   return {
     salt,
     find,
+    /** Reads anew what is kept beside the database, after a transaction was undone. */
+    load,
 
     findTask: (upstream: string, key: string) => taskByKey.get(upstream, key) as TaskRow | undefined,
 
@@ -113,7 +123,10 @@ export function createRows(db: DatabaseSync, salt: number) {
       const kind = kinds.indexOf(delivery.kind);
       const payloadBytes = Buffer.byteLength(body);
       const endMs = state === stored ? null : createMs;
-      const { lastInsertRowid } = insertDelivery.run(
+      lastGiven += 1;
+      const seq = lastGiven;
+      insertDelivery.run(
+        seq,
         task,
         kind,
         state,
@@ -128,9 +141,8 @@ export function createRows(db: DatabaseSync, salt: number) {
         createMs,
         endMs,
         failure,
-        checksumOf({ upstream, key, taskId, attempt, kind, state, target, body, createMs }),
+        checksumOf({ seq, upstream, key, taskId, attempt, kind, state, target, body, createMs }),
       );
-      const seq = Number(lastInsertRowid);
       return {
         seq,
         id: deliveryIdOf(seq, createMs, salt),
@@ -285,6 +297,17 @@ function checksummed(
   target: string,
   body: string,
 ): ChecksummedFields {
-  const { upstream, key, taskId, attempt, createMs } = row;
-  return { upstream, key, taskId, attempt, kind: kinds.indexOf(row.kind), state, target, body, createMs };
+  const { seq, upstream, key, taskId, attempt, createMs } = row;
+  return {
+    seq,
+    upstream,
+    key,
+    taskId,
+    attempt,
+    kind: kinds.indexOf(row.kind),
+    state,
+    target,
+    body,
+    createMs,
+  };
 }

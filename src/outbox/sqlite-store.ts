@@ -86,6 +86,7 @@ export function createSqliteStore(
           db.exec("ROLLBACK");
         }
         lanes.load();
+        rows.load();
         throw error;
       }
     },

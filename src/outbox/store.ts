@@ -239,7 +239,7 @@ export interface BacklogOp {
   type: "backlog";
 }
 
-/** Compares the checksums of rows behind `afterSeq`. */
+/** Compares the checksums of rows behind `afterSeq`; behind the last one, the indexes with the rows. */
 export interface VerifyOp {
   type: "verify";
   afterSeq: number;

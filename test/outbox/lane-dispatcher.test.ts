@@ -178,7 +178,7 @@ describe("a lane", () => {
     expect(lane.underWay.get("1")?.sent.isInDoubt).toBe(true);
   });
 
-  test("tells each end, and each failure, as it happens", async () => {
+  test("tells each failure, and each end twice: when it happens, and when it is on the disk", async () => {
     const lane = useDispatcher();
     await lane.submit("output", "a", "1");
     await lane.end("1", failed("unavailable"));
@@ -186,6 +186,7 @@ describe("a lane", () => {
     await lane.end("1");
     expect(lane.changes.map(({ state, attempts }) => [state, attempts])).toEqual([
       [DeliveryState.STORED, 1],
+      [DeliveryState.DELIVERED, 2],
       [DeliveryState.DELIVERED, 2],
     ]);
   });
