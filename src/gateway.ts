@@ -101,8 +101,10 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
     createCallbackRoute({
       bases: upstreams.callbackBases,
       complete: (target, body, options) => outbox.submit(prepareCallback(target, body), options),
-      progress: (target, body, signal) =>
-        outbox.inOrder(callbackTask(target), signal, () => orchestrator.progress(target, body, signal)),
+      progress: (target, body, caller, signal) =>
+        outbox.inOrder(callbackTask(target), caller, signal, () =>
+          orchestrator.progress(target, body, signal),
+        ),
       limits,
     }),
     createExecutorRoute({

@@ -120,7 +120,7 @@ function createReader(sources: ConfigSources, problems: string[]) {
     token: (name: SettingName): string | undefined =>
       parsed(
         name,
-        (text) => (/^[\x21-\x7e]*$/.test(text) ? text : undefined),
+        (text) => (tokenPattern.test(text) ? text : undefined),
         "printable ASCII without spaces",
       ) || undefined,
     address: (name: SettingName): ListenAddress | undefined =>
@@ -161,6 +161,8 @@ function createReader(sources: ConfigSources, problems: string[]) {
     texts: (name: SettingName): readonly string[] => splitList(value(name) ?? ""),
   };
 }
+
+const tokenPattern = /^[\x21-\x7e]*$/;
 
 // What a timer of Node can hold.
 const maxDurationMs = 24 * 86_400_000;
@@ -225,14 +227,21 @@ function parseOrchestrator(read: Reader, problems: string[]): Config["orchestrat
     return undefined;
   }
   // A credential goes to its own base only, so several bases need as many.
-  const tokens = read.token("orchestratorToken")?.split(",") ?? urls.map(() => "");
+  const tokens =
+    read
+      .text("orchestratorToken")
+      ?.split(",")
+      .map((token) => token.trim()) ?? urls.map(() => "");
+  if (!tokens.every((token) => tokenPattern.test(token))) {
+    problems.push(`${envOf("orchestratorToken")} must be printable ASCII without spaces`);
+  }
   if (tokens.length !== urls.length) {
     problems.push(
       `${envOf("orchestratorToken")} must hold one token for each of the ${urls.length} URLs in ${envOf("orchestratorUrl")}, with commas between`,
     );
   }
   return {
-    bases: urls.map((url, index) => ({ ...baseUrl(url), token: nonEmpty(tokens[index]?.trim()) })),
+    bases: urls.map((url, index) => ({ ...baseUrl(url), token: nonEmpty(tokens[index]) })),
     timeoutMs: read.durationMs("orchestratorTimeout"),
   };
 }

@@ -85,7 +85,8 @@ export function createMove(db: DatabaseSync, rows: Rows, lanes: Lanes) {
     }
     const isWaiting = row.state === deliveryStates.STORED;
     const ended = rows.end(delivery, deliveryStates.DISCARDED, nowMs);
-    if (row.kind === "outcome") {
+    // One that may have been taken ends its task for good.
+    if (row.kind === "outcome" && row.state !== deliveryStates.UNCONFIRMED) {
       rows.openTask(task, seq);
     }
     if (isWaiting) {

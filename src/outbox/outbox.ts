@@ -33,7 +33,12 @@ export interface OutboxDeps {
 }
 
 /** What a thing that is done beside the deliveries of a task came to. */
-export type InOrder<Result> = { kind: "done"; result: Result } | { kind: "finished" };
+export type InOrder<Result> =
+  | { kind: "done"; result: Result }
+  /** The task has an outcome, and nothing was done. */
+  | { kind: "finished" }
+  /** The task is another caller's, and nothing was done. */
+  | { kind: "unknown" };
 
 /** Takes reports, keeps them, and sends them until their upstream takes or refuses them. */
 export interface Outbox {
@@ -42,12 +47,12 @@ export interface Outbox {
   /** Stores a report, and answers as far as its caller wants to wait. */
   submit(delivery: NewDelivery, options: SubmitOptions): Promise<Submission>;
   /**
-   * Does something for a task while no delivery of it is under way; `finished`: it has
-   * an outcome, and nothing was done. Rejects with the signal's reason, and does
-   * nothing, when it aborts before its turn.
+   * Does something for a caller's task while no delivery of it is under way. Rejects
+   * with the signal's reason, and does nothing, when it aborts before its turn.
    */
   inOrder<Result>(
     task: Pick<NewDelivery, "upstream" | "key">,
+    caller: string,
     signal: AbortSignal,
     run: () => Promise<Result>,
   ): Promise<InOrder<Result>>;
@@ -175,8 +180,11 @@ export function createOutbox(deps: OutboxDeps): Outbox {
         : { kind: "accepted", receipt: receiptOf(row), answer: row.answer };
     },
 
-    async inOrder(task, signal, run) {
+    async inOrder(task, caller, signal, run) {
       const state = await store.run({ type: "task", ...task });
+      if (state !== undefined && state.caller !== caller) {
+        return { kind: "unknown" };
+      }
       if (state?.hasOutcome === true) {
         return { kind: "finished" };
       }
@@ -241,7 +249,7 @@ function isBehindGateway(refusal: Refusal): boolean {
 
 function refusalOf(refusal: Refusal, { upstream, taskId, attempt }: NewDelivery): Failure {
   const metadata = { upstream };
-  const task = `${taskId}, attempt ${attempt}`;
+  const task = attempt === "" ? taskId : `${taskId}, attempt ${attempt}`;
   switch (refusal.reason) {
     case "requestIdReused":
       return createFailure(ErrorReason.REQUEST_ID_REUSED, "this request_id came before with other content", {

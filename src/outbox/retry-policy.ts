@@ -48,6 +48,7 @@ export const retryPolicies: Readonly<Record<string, RetryPolicy>> = {
 // that kept an outcome waiting so long, steps aside.
 const maxOwnFailures = 5;
 const maxOutcomeWaitMs = 60_000;
+const minBlockingAttempts = 3;
 // Ages alone would make a clock that jumps a reason to refuse.
 const minTooEarlyAttempts = 8;
 
@@ -142,7 +143,7 @@ function isPoison(claimed: ClaimedDelivery, isOwnFailure: boolean, nowMs: number
   return (
     outcomeCreateMs !== null &&
     ownFailureMs !== null &&
-    ownFailures >= 2 &&
+    row.attempts >= minBlockingAttempts &&
     nowMs - Math.max(outcomeCreateMs, ownFailureMs) >= maxOutcomeWaitMs
   );
 }

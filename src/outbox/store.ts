@@ -38,7 +38,7 @@ export interface ClaimedDelivery {
   outcomeCreateMs: number | null;
   /** How often the upstream answered this one with a failure of its own. */
   ownFailures: number;
-  /** When it first did. */
+  /** Since when attempts of it end without the upstream's word that it took or refused it. */
   ownFailureMs: number | null;
 }
 

@@ -21,6 +21,7 @@ import {
 import type { Limits } from "../model/limits.ts";
 import { createRoute, type Route } from "../model/route.ts";
 import type { Submission, SubmitOptions } from "../model/submission.ts";
+import { callerKey } from "./caller.ts";
 import { errorFromFailure, errorOfEndedCall, notImplemented, upstreamNotConfigured } from "./errors.ts";
 import { assertSize, createRequestChecker, type RequestChecker } from "./request-checker.ts";
 import { assertAccepted, checkStoredRequest, submitOptions } from "./submit-options.ts";
@@ -32,14 +33,15 @@ export interface CallbackDeps {
   complete: (target: CallbackTarget, body: string, options: SubmitOptions) => Promise<Submission>;
   /**
    * Sends a progress, a JSON object or string as text, when no other request of the
-   * callback is under way. `finished`: its result is stored, and nothing was sent.
-   * Rejects when the signal aborts before.
+   * callback is under way. `finished`: its result is stored; `unknown`: it is another
+   * caller's; nothing was sent. Rejects when the signal aborts before.
    */
   progress: (
     target: CallbackTarget,
     body: string,
+    caller: string,
     signal: AbortSignal,
-  ) => Promise<{ kind: "done"; result: AttemptResult } | { kind: "finished" }>;
+  ) => Promise<{ kind: "done"; result: AttemptResult } | { kind: "finished" } | { kind: "unknown" }>;
   limits: Limits;
 }
 
@@ -108,7 +110,15 @@ function createCallbackService(deps: CallbackDeps): ServiceImpl<typeof CallbackS
       const body = progressText(request.progress, checker);
       const target = checkTarget(request.target, bases, checker);
       assertSize("progress", body, limits.maxPayloadBytes);
-      const sent = await deps.progress(target, body, context.signal);
+      const caller = context.values.get(callerKey).name;
+      const sent = await deps.progress(target, body, caller, context.signal);
+      if (sent.kind === "unknown") {
+        throw errorFromFailure(
+          createFailure(ErrorReason.TASK_UNKNOWN, `there is no callback of process ${target.processId}`, {
+            metadata: { upstream: "orchestrator" },
+          }),
+        );
+      }
       if (sent.kind === "finished") {
         return { directive: Directive.CANCEL, cause: ErrorReason.TASK_FINISHED };
       }

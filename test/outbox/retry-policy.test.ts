@@ -177,18 +177,27 @@ describe("a delivery that must not block its task for ever", () => {
     },
   );
 
+  const lost = failed("inDoubt");
+  const refusedNow = failed("unavailable");
   test.for([
-    [59_999, "again"],
-    [60_000, "rejected"],
-  ] as const)("steps aside when it has kept an outcome waiting: %i ms", ([waitedMs, expected]) => {
-    const claimed = {
-      ...claimedDelivery("status"),
-      outcomeCreateMs: startMs,
-      ownFailures: 2,
-      ownFailureMs: startMs - 9000,
-    };
-    expect(decide(own, { claimed, nowMs: startMs + waitedMs }).kind).toBe(expected);
-  });
+    ["an answer of its own", own, "status", 3, 59_999, "again"],
+    ["an answer of its own", own, "status", 3, 60_000, "rejected"],
+    ["an answer that was lost", lost, "output", 3, 59_999, "again"],
+    ["an answer that was lost", lost, "output", 3, 60_000, "rejected"],
+    ["too few attempts to tell", lost, "output", 2, 1e12, "again"],
+    ["no connection", refusedNow, "status", 90, 1e12, "again"],
+    ["an answer that was lost, of an outcome", lost, "outcome", 90, 1e12, "again"],
+  ] as const)(
+    "steps aside when it has kept an outcome waiting: %s",
+    ([, result, kind, attempts, waitedMs, expected]) => {
+      const claimed = {
+        ...claimedDelivery(kind, attempts),
+        outcomeCreateMs: startMs,
+        ownFailureMs: startMs - 9000,
+      };
+      expect(decide(result, { claimed, nowMs: startMs + waitedMs }).kind).toBe(expected);
+    },
+  );
 
   test("is told as refused by the upstream", () => {
     const claimed = { ...claimedDelivery("status"), ownFailures: 4 };

@@ -794,6 +794,7 @@ export const CallbackService: GenService<{
    *   the form above, or not behind a configured base.
    * - RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE): a progress over the limit.
    * - FAILED_PRECONDITION (UPSTREAM_NOT_CONFIGURED): no Orchestrator.
+   * - NOT_FOUND (TASK_UNKNOWN): the callback is another caller's.
    * - FAILED_PRECONDITION (UPSTREAM_REJECTED): refused.
    * - FAILED_PRECONDITION (UPSTREAM_AUTH): the gateway's credential was refused.
    * - FAILED_PRECONDITION (LEASE_SUPERSEDED): another session holds the

@@ -276,7 +276,7 @@ export async function simulate(seed: number, sabotage?: Sabotage): Promise<Simul
       if (random() < 0.2 && process !== undefined) {
         const current = process;
         const turn = current.outbox
-          .inOrder({ upstream, key }, AbortSignal.any([]), () => upstreams.besides(current, key))
+          .inOrder({ upstream, key }, "alice", AbortSignal.any([]), () => upstreams.besides(current, key))
           .catch(() => undefined);
         await Promise.race([turn, current.gone, sleep(500)]);
       }
