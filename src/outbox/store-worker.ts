@@ -1,8 +1,9 @@
 import { parentPort, workerData } from "node:worker_threads";
+import { type Batch, decode, encodeResults, type OpResult } from "./batch-codec.ts";
 import type { Quota } from "./lanes.ts";
 import type { Synchronous } from "./open-database.ts";
 import { type OpenedStore, openStore } from "./open-store.ts";
-import type { ResultOf, StoreOp } from "./store.ts";
+import type { StoreOp } from "./store.ts";
 
 /** What the worker is started with. */
 export interface StoreWorkerData {
@@ -15,12 +16,9 @@ export interface StoreWorkerData {
 export type StoreWorkerMessage =
   | { kind: "opened"; salt: number; damage: string | undefined; wasUnclean: boolean }
   | { kind: "notOpened"; message: string }
-  | { kind: "committed"; results: OpResult[] }
+  | { kind: "committed"; results: Batch<OpResult> }
   /** `isFatal`: nothing that is stored from now on would be safe. */
   | { kind: "notCommitted"; message: string; isFatal: boolean };
-
-/** What came of one operation. */
-export type OpResult = { result: ResultOf<StoreOp> } | { problem: string };
 
 // The thread that owns the database, so that the event loop never waits for a disk.
 const { directory, synchronous, quota } = workerData as StoreWorkerData;
@@ -32,14 +30,16 @@ function say(message: StoreWorkerMessage): void {
 try {
   const store = openStore({ directory, synchronous, quota, nowMs: Date.now() });
   say({ kind: "opened", salt: store.salt, damage: store.damage, wasUnclean: store.wasUnclean });
-  parentPort?.on("message", (ops: StoreOp[] | "close") => {
-    if (ops === "close") {
+  parentPort?.on("message", (batch: Batch<StoreOp>) => {
+    // Nobody sends an empty one but to close.
+    if (batch.length === 0) {
       store.close();
       parentPort?.close();
       return;
     }
     try {
-      say({ kind: "committed", results: runAll(store, ops) });
+      const ops = decode(batch);
+      say({ kind: "committed", results: encodeResults(ops, runAll(store, ops)) });
     } catch (error) {
       say({ kind: "notCommitted", message: messageOf(error), isFatal: store.isFatal(error) });
     }

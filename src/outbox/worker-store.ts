@@ -1,4 +1,5 @@
 import { Worker } from "node:worker_threads";
+import { decode, encodeOps } from "./batch-codec.ts";
 import type { Quota } from "./lanes.ts";
 import type { Synchronous } from "./open-database.ts";
 import type { ResultOf, Store, StoreOp } from "./store.ts";
@@ -63,9 +64,9 @@ export async function openWorkerStore(options: WorkerStoreOptions): Promise<Work
     if (queue.length > 0) {
       underWay = queue;
       queue = [];
-      worker.postMessage(underWay.map(({ op }) => op));
+      worker.postMessage(encodeOps(underWay.map(({ op }) => op)));
     } else if (closed !== undefined) {
-      worker.postMessage("close");
+      worker.postMessage([]);
     }
   }
 
@@ -83,12 +84,13 @@ export async function openWorkerStore(options: WorkerStoreOptions): Promise<Work
     const batch = underWay;
     underWay = [];
     if (message.kind === "committed") {
+      const results = decode(message.results);
       for (const [index, { resolve, reject }] of batch.entries()) {
-        const outcome = message.results[index] ?? { problem: "no result" };
-        if ("result" in outcome) {
-          resolve(outcome.result as never);
-        } else {
+        const outcome = results[index] ?? { problem: "no result" };
+        if ("problem" in outcome) {
           reject(new Error(`the store could not write: ${outcome.problem}`));
+        } else {
+          resolve(outcome.result as never);
         }
       }
     } else if (message.kind === "notCommitted") {

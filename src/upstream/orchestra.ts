@@ -109,6 +109,9 @@ function resultOfAnswer(answer: HttpAnswer, secrets: readonly string[], nowMs: n
 }
 
 function parseBody(body: string): { success?: unknown; error?: unknown; code?: unknown } {
+  if (body === "") {
+    return {};
+  }
   try {
     const parsed: unknown = JSON.parse(body);
     return typeof parsed === "object" && parsed !== null ? parsed : {};
