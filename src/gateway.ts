@@ -163,6 +163,10 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
           address: config.opsListen,
           isStarted: () => serving.isServing("") === true || stopping.signal.aborted,
           isReady: () => serving.isServing("") === true,
+        }).catch(async (error) => {
+          await upstreams.close();
+          await store.close();
+          throw error;
         });
   const listener = await listen({
     address: config.listen,

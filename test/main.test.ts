@@ -176,6 +176,13 @@ describe("taskgate serve", () => {
   });
 });
 
+test("a probe address that is taken ends it, too", async () => {
+  const { opsUrl } = await serve();
+  const { ended, stderr } = run(["serve", "--listen", "127.0.0.1:0", "--ops-listen", new URL(opsUrl).host]);
+  expect(await ended).toBe(1);
+  expect(stderr()).toContain("address already in use");
+});
+
 describe("the command line", () => {
   test("a flag that is not there is named", async () => {
     const { ended, stderr } = run(["serve", "--lisen", "x"]);

@@ -30,7 +30,7 @@ export function createBodyBudget(maxBytes: number): BodyBudget {
 
 /** The error for a body that finds no room. */
 export function noRoomError(): ConnectError {
-  return new ConnectError("too many request bodies are under way", Code.Unavailable);
+  return new ConnectError("too many request bodies are under way", Code.ResourceExhausted);
 }
 
 /** The error for a body that did not come in time. */

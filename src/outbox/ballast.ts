@@ -18,7 +18,7 @@ export interface Ballast {
 
 const maxBytes = 8 * 1024 * 1024;
 
-/** Takes the space for ballast in a directory: 8 MiB, or a sixteenth of a small file system. */
+/** The ballast of a directory: 8 MiB, or a sixteenth of a small file system. It is taken by `restore`. */
 export function createBallast(directory: string): Ballast {
   const path = join(directory, "ballast");
   const { blocks, bsize } = statfsSync(directory);
@@ -40,7 +40,6 @@ export function createBallast(directory: string): Ballast {
     return true;
   }
 
-  restore();
   return {
     size,
     restore,

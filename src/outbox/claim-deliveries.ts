@@ -28,7 +28,7 @@ export function createAttempts(db: DatabaseSync, rows: Rows, lanes: Lanes) {
   );
   const attemptFailed = db.prepare(
     `UPDATE delivery SET failure = ?2, in_doubt = max(in_doubt, ?3), own_failures = own_failures + ?4,
-       own_failure_ms = iif(?3 = 1 AND own_failure_ms IS NULL, ?5, own_failure_ms) WHERE seq = ?1`,
+       own_failure_ms = iif(?6 = 1 AND own_failure_ms IS NULL, ?5, own_failure_ms) WHERE seq = ?1`,
   );
 
   // Begins the attempt of a task's first delivery, after putting aside what must
@@ -102,7 +102,14 @@ export function createAttempts(db: DatabaseSync, rows: Rows, lanes: Lanes) {
     }
     if (settlement.kind === "again") {
       const { failure, isInDoubt, isOwnFailure, dueMs } = settlement;
-      attemptFailed.run(seq, failure, isInDoubt ? 1 : 0, isOwnFailure ? 1 : 0, nowMs);
+      attemptFailed.run(
+        seq,
+        failure,
+        isInDoubt ? 1 : 0,
+        isOwnFailure ? 1 : 0,
+        nowMs,
+        isInDoubt || settlement.isTooEarly === true ? 1 : 0,
+      );
       rows.setHead(delivery.task, seq, dueMs, nowMs);
       return { ...none, row: rows.find(seq)?.row };
     }

@@ -43,6 +43,8 @@ export interface LaneDispatcherDeps {
 export interface LaneDispatcher {
   /** Takes a place for the first attempt of a report that is about to be stored; false: it must wait. */
   tryReserve(): boolean;
+  /** Takes a place for a delivery that was recorded as begun, whether there is one or not. */
+  take(): void;
   /** Gives a place back that was not needed. */
   release(): void;
   /** Sends a delivery whose first attempt was recorded when it was stored, on a reserved place. */
@@ -102,7 +104,7 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
   async function claimOnce(): Promise<void> {
     const nowMs = clock.now();
     const limit = Math.min(free, breaker.allowance(nowMs));
-    if (limit === 0) {
+    if (limit <= 0) {
       isBehind = true;
       const delayMs = breaker.delayMs(nowMs);
       if (delayMs > 0) {
@@ -238,6 +240,9 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
         !isStopped && !isBehind && free > 0 && breaker.allowance(clock.now()) === Number.POSITIVE_INFINITY;
       free -= isFree ? 1 : 0;
       return isFree;
+    },
+    take() {
+      free -= 1;
     },
     release() {
       free += 1;

@@ -16,9 +16,10 @@ export interface MaintenanceDeps {
 }
 
 const pruneIntervalMs = 60_000;
-const pruneRows = 500;
+const pruneRows = 100;
 const maxEnded = 200_000;
-const verifyRows = 200;
+// Payloads are read, and may be megabytes each.
+const verifyRows = 20;
 
 /** Drops what has ended long ago, and looks for damage, in small steps. Returns how to stop. */
 export function startMaintenance(deps: MaintenanceDeps): () => void {

@@ -1,4 +1,4 @@
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync } from "node:fs";
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { DamagedDatabaseError, migrate } from "./schema.ts";
@@ -50,6 +50,7 @@ export const resultCodes = {
   ioError: 10,
   corrupt: 11,
   full: 13,
+  constraint: 19,
   notADatabase: 26,
 };
 
@@ -76,16 +77,25 @@ export function isDamage(error: unknown): boolean {
   );
 }
 
-/** Puts a database aside under another name, which is returned. It must be closed. */
-export function setAside(directory: string, suffix: string): string {
-  const aside = join(directory, `${databaseName}.damaged-${suffix}`);
-  for (const part of ["", "-wal"]) {
-    if (existsSync(join(directory, databaseName + part))) {
-      renameSync(join(directory, databaseName + part), aside + part);
+/** Where a damaged database of this directory is put aside. */
+export function asidePath(directory: string, suffix: string): string {
+  return join(directory, `${databaseName}.damaged-${suffix}`);
+}
+
+/** Puts the database aside under that path, unless something is there. It must be closed. */
+export function setAside(directory: string, aside: string): void {
+  if (!existsSync(aside)) {
+    for (const part of ["-wal", ""]) {
+      if (existsSync(join(directory, databaseName + part))) {
+        renameSync(join(directory, databaseName + part), aside + part);
+      }
     }
   }
+  // Of a rescue that was cut off.
+  for (const part of ["", "-wal"]) {
+    rmSync(join(directory, databaseName + part), { force: true });
+  }
   syncDirectory(directory);
-  return aside;
 }
 
 // A file is only there after a power loss when its directory was synced as well.

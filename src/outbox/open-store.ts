@@ -1,10 +1,11 @@
 import { randomInt } from "node:crypto";
-import { existsSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { DatabaseSync } from "node:sqlite";
 import { type Ballast, createBallast } from "./ballast.ts";
 import type { Quota } from "./lanes.ts";
 import {
+  asidePath,
   isDamage,
   isDamageOnOpening,
   openDatabase,
@@ -43,10 +44,12 @@ export interface OpenedStore extends SqliteStore {
  */
 export function openStore(options: OpenStoreOptions): OpenedStore {
   const { directory, quota, nowMs } = options;
-  const { db, store, damage } = openOrSalvage(options);
-  const wasUnclean = readFlag(db, "open");
-  writeFlag(db, "open", true);
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
   const ballast = createBallast(directory);
+  const { db, store, damage } = orWithoutBallast(() => openOrSalvage(options));
+  const wasUnclean = readFlag(db, "open");
+  orWithoutBallast(() => writeFlag(db, "open", true));
+  ballast.restore();
   // To empty the log must take no more than the ballast can give.
   const logPages = Math.min(maxLogPages, Math.floor(ballast.size / 2 / pageBytes));
   db.exec(`PRAGMA wal_autocheckpoint = ${Math.max(100, logPages)}`);
@@ -70,11 +73,25 @@ export function openStore(options: OpenStoreOptions): OpenedStore {
     },
   };
 
+  // A full disk must not keep what is stored from being delivered.
+  function orWithoutBallast<Result>(run: () => Result): Result {
+    try {
+      return run();
+    } catch (error) {
+      if (resultCodeOf(error) !== resultCodes.full) {
+        throw error;
+      }
+      ballast.drop();
+      return run();
+    }
+  }
+
   function openOrSalvage({ synchronous }: OpenStoreOptions) {
     const create = (database: DatabaseSync) => createSqliteStore(database, quota, nowMs, randomInt(2 ** 14));
+    const mark = join(directory, damageMark);
     let opened: DatabaseSync | undefined;
     try {
-      if (!existsSync(join(directory, damageMark))) {
+      if (!existsSync(mark)) {
         opened = openDatabase(directory, synchronous);
         return { db: opened, store: create(opened), damage: undefined };
       }
@@ -84,14 +101,19 @@ export function openStore(options: OpenStoreOptions): OpenedStore {
         throw error;
       }
     }
-    const aside = setAside(directory, String(nowMs));
-    rmSync(join(directory, damageMark), { force: true });
+    // The mark stays, with the name, until the rescue is on the disk: it can be cut off.
+    const begun = existsSync(mark) ? readFileSync(mark, "utf8") : "";
+    const aside = begun === "" ? asidePath(directory, String(nowMs)) : begun;
+    writeFileSync(mark, aside);
+    setAside(directory, aside);
     const database = openDatabase(directory, synchronous);
     const { saved, damaged, isPartial } = salvage(aside, database, nowMs);
+    const store = create(database);
+    rmSync(mark, { force: true });
     const kept = `${saved} waiting deliveries were saved from it, ${damaged} were damaged`;
     return {
       db: database,
-      store: create(database),
+      store,
       damage: `the database was damaged and is now ${aside}: ${kept}${isPartial ? ", and parts of it could not be read" : ""}`,
     };
   }

@@ -129,10 +129,16 @@ export function createOutbox(deps: OutboxDeps): Outbox {
       };
       const accepted = await store.run(op);
       const claimed = accepted.kind === "stored" ? accepted.claimed : undefined;
-      if (claimed !== undefined) {
-        lane?.send(claimed);
-      } else if (mayLeave) {
+      // A task stays in the lane where it began.
+      const own = accepted.kind === "stored" ? laneOf(accepted.lane, delivery.upstream) : lane;
+      if (mayLeave && (claimed === undefined || own !== lane)) {
         lane?.release();
+      }
+      if (claimed !== undefined) {
+        if (own !== lane) {
+          own?.take();
+        }
+        own?.send(claimed);
       }
       if (accepted.kind === "refused" && isBehindGateway(accepted.refusal)) {
         const failure = toBinary(FailureSchema, refusalOf(accepted.refusal, delivery));
@@ -141,7 +147,7 @@ export function createOutbox(deps: OutboxDeps): Outbox {
       if (accepted.kind === "stored") {
         deps.onChange?.(accepted.row);
         if (accepted.isFirst && claimed === undefined) {
-          laneOf(accepted.lane, delivery.upstream)?.wake();
+          own?.wake();
         }
       }
       return accepted;

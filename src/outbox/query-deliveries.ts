@@ -14,13 +14,14 @@ import type {
 
 /** Prepares what is read and changes nothing. */
 export function createQueries(db: DatabaseSync, rows: Rows) {
-  const allAfter = rows.prepareSelect("WHERE d.seq > ? ORDER BY d.seq LIMIT ?");
+  const allAfter = rows.prepareHeaderSelect("WHERE d.seq > ? ORDER BY d.seq LIMIT ?");
+  const wholeAfter = rows.prepareSelect("WHERE d.seq > ? ORDER BY d.seq LIMIT ?");
   // Every upstream's keys begin with the task's id and a stroke: an index knows them.
-  const ofTask = rows.prepareSelect(
+  const ofTask = rows.prepareHeaderSelect(
     `WHERE d.task IN (SELECT id FROM task WHERE upstream IN (SELECT upstream FROM lane)
        AND key > ?1 || '/' AND key < ?1 || '0' AND task_id = ?1) AND d.seq > ?2 ORDER BY d.seq LIMIT ?3`,
   );
-  const waitingOutcomes = rows.prepareSelect(
+  const waitingOutcomes = rows.prepareHeaderSelect(
     `WHERE t.lane IN (SELECT id FROM lane WHERE upstream = ?) AND t.urgent = 1 AND t.head_due_ms IS NOT NULL
        AND d.seq = t.outcome_seq AND d.seq > ? ORDER BY d.seq LIMIT ?`,
   );
@@ -71,7 +72,7 @@ export function createQueries(db: DatabaseSync, rows: Rows) {
     },
 
     verify({ afterSeq, limit }: VerifyOp): VerifyResult {
-      const read = allAfter.all(afterSeq, limit).map(rows.read);
+      const read = wholeAfter.all(afterSeq, limit).map(rows.read);
       if (read.length === 0) {
         checkIndexes();
       }

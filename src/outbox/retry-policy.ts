@@ -15,7 +15,7 @@ export interface RetryPolicy {
   inDoubt: Backoff;
   /** While the upstream cannot take it yet. */
   tooEarly: Backoff;
-  /** How long after its acceptance a delivery may be too early; then it is refused. */
+  /** How long a delivery may be too early, from the first time on; then it is refused. */
   tooEarlyGraceMs: number;
 }
 
@@ -79,7 +79,11 @@ export function settlementOf(
     return { kind: "rejected", failure: toBinary(FailureSchema, final), isTaskOpen };
   }
 
-  function again(backoff: Backoff, isInDoubt: boolean, isOwnFailure: boolean): Settlement {
+  function again(
+    backoff: Backoff,
+    isInDoubt: boolean,
+    isOwnFailure: boolean,
+  ): Extract<Settlement, { kind: "again" }> {
     const delayMs = Math.max(
       backoffMs(backoff, row.attempts, random),
       reserveRetryMs(),
@@ -100,8 +104,9 @@ export function settlementOf(
     case "unconfirmed":
       return { kind: "unconfirmed", failure };
     case "tooEarly": {
-      const isOver = nowMs - row.createMs >= policy.tooEarlyGraceMs && row.attempts >= minTooEarlyAttempts;
-      return isOver ? refused(false) : again(policy.tooEarly, false, false);
+      const sinceMs = claimed.ownFailureMs ?? nowMs;
+      const isOver = nowMs - sinceMs >= policy.tooEarlyGraceMs && row.attempts >= minTooEarlyAttempts;
+      return isOver ? refused(false) : { ...again(policy.tooEarly, false, false), isTooEarly: true };
     }
     case "unavailable":
     case "unauthorized":

@@ -1,6 +1,7 @@
 import { DatabaseSync } from "node:sqlite";
 import { deliveryStates } from "./delivery-state.ts";
 import { doubtFloorMs } from "./doubt-floor.ts";
+import { resultCodeOf, resultCodes } from "./open-database.ts";
 import { checksumOf } from "./row-checksum.ts";
 
 /** What could be saved. */
@@ -60,14 +61,17 @@ function copyTable(source: DatabaseSync, db: DatabaseSync, table: string, result
     }
     try {
       insert.run(...names.map((name) => row[name] ?? null));
-    } catch {
+    } catch (error) {
       // A value of a wrong kind: the page was damaged and still read.
+      if (resultCodeOf(error) !== resultCodes.constraint) {
+        throw error;
+      }
       result.isPartial = true;
     }
   }
 }
 
-// Rows in both directions, each as far as the damage lets it; in between, by number.
+// Rows in their order as far as the damage lets it; from there on, by number.
 function* readableRows(source: DatabaseSync, table: string, result: Salvage): Generator<Columns> {
   const hasNumbers = table !== "request" && table !== "meta";
   const order = hasNumbers ? "rowid" : "1";
@@ -137,6 +141,15 @@ function isIntact(row: Columns, task: Columns | undefined): boolean {
 function recount(db: DatabaseSync, nowMs: number): void {
   db.exec(`
     DELETE FROM delivery WHERE task NOT IN (SELECT id FROM task);
+    -- Who repeats what is lost must be able to store it again.
+    DELETE FROM request WHERE receipt IS NULL AND seq NOT IN (SELECT seq FROM delivery);
+    UPDATE task SET outcome_tag = NULL, outcome_seq = NULL, outcome_create_ms = NULL
+      WHERE outcome_receipt IS NULL AND outcome_seq NOT IN (SELECT seq FROM delivery);
+    -- No number is given twice, also not one of a row that could not be read.
+    DELETE FROM sqlite_sequence WHERE name = 'delivery';
+    INSERT INTO sqlite_sequence (name, seq) SELECT 'delivery', coalesce(max(last), 0) + 1000000 FROM (
+      SELECT max(seq) AS last FROM delivery UNION ALL SELECT max(seq) FROM request
+      UNION ALL SELECT max(outcome_seq) FROM task);
     UPDATE delivery SET in_doubt = 1 WHERE state = ${deliveryStates.STORED} AND attempts > 0;
     UPDATE task SET in_flight = 0,
       pending = (SELECT count(*) FROM delivery d WHERE d.task = task.id AND d.state = ${deliveryStates.STORED}),

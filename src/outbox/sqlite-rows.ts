@@ -43,6 +43,10 @@ const deliveryColumns = `d.*, t.upstream, t.key, t.lane, t.task_id, t.attempt, t
   t.in_flight, t.urgent, t.outcome_create_ms
   FROM delivery d JOIN task t ON t.id = d.task`;
 
+const headerColumns = `d.seq, d.task, d.kind, d.state, d.in_doubt, d.attempts, d.own_failures, d.own_failure_ms,
+  d.by_gateway, d.operation, d.caller, d.outcome_tag, '' AS target, '' AS body, d.payload_bytes, d.create_ms,
+  d.deliver_ms, d.end_ms, d.failure, '' AS answer, 0 AS checksum, ${deliveryColumns.slice("d.*, ".length)}`;
+
 /** The statements on tasks and deliveries, prepared once. */
 export type Rows = ReturnType<typeof createRows>;
 
@@ -240,6 +244,8 @@ export function createRows(db: DatabaseSync, salt: number) {
 
     /** Prepares a query of deliveries that `read` can read. */
     prepareSelect: (conditions: string) => db.prepare(`SELECT ${deliveryColumns} ${conditions}`),
+    /** The same without payloads, which may be large; what it reads is not intact. */
+    prepareHeaderSelect: (conditions: string) => db.prepare(`SELECT ${headerColumns} ${conditions}`),
   };
 }
 

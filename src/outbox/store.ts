@@ -106,6 +106,8 @@ export type Settlement =
       isInDoubt: boolean;
       /** The upstream answered, and the failure is this delivery's own. */
       isOwnFailure: boolean;
+      /** The upstream cannot take it yet. Default: it can. */
+      isTooEarly?: boolean;
     };
 
 /** Writes down what became of an attempt. */

@@ -8,6 +8,7 @@ test("ballast takes space, gives it up and takes it again", () => {
   const directory = useDirectory();
   const path = join(directory, "ballast");
   const ballast = createBallast(directory);
+  ballast.restore();
   const { size, mode } = statSync(path);
   expect(size).toBeGreaterThan(0);
   expect(size).toBeLessThanOrEqual(8 * 1024 * 1024);
@@ -22,17 +23,17 @@ test("ballast takes space, gives it up and takes it again", () => {
 
 test("ballast is real space, not a hole in a file", () => {
   const directory = useDirectory();
-  createBallast(directory);
+  createBallast(directory).restore();
   const { blocks, size } = statSync(join(directory, "ballast"));
   expect(blocks * 512).toBeGreaterThanOrEqual(size);
 });
 
 test("ballast of another size, as after a crash in between, is made whole", () => {
   const directory = useDirectory();
-  createBallast(directory);
+  createBallast(directory).restore();
   const path = join(directory, "ballast");
   const { size } = statSync(path);
   truncateSync(path, 100);
-  createBallast(directory);
+  createBallast(directory).restore();
   expect(statSync(path).size).toBe(size);
 });

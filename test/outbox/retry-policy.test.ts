@@ -209,6 +209,15 @@ describe("a delivery that must not block its task for ever", () => {
 
 describe("too early", () => {
   const tooEarly = failed("tooEarly");
+
+  test("is no reason to refuse the first time, however long the upstream was away before", () => {
+    const claimed = claimedDelivery("outcome", 90);
+    expect(decide(tooEarly, { claimed, nowMs: startMs + 1e9 })).toMatchObject({
+      kind: "again",
+      isTooEarly: true,
+    });
+  });
+
   test.for([
     [policy.tooEarlyGraceMs, 8, "rejected"],
     [policy.tooEarlyGraceMs - 1, 8, "again"],
@@ -217,7 +226,7 @@ describe("too early", () => {
   ] as const)(
     "is only so long a reason to wait: after %i ms and %i attempts",
     ([age, attempts, expected]) => {
-      const claimed = claimedDelivery("outcome", attempts);
+      const claimed = { ...claimedDelivery("outcome", attempts), ownFailureMs: startMs };
       expect(decide(tooEarly, { claimed, nowMs: startMs + age }).kind).toBe(expected);
     },
   );

@@ -1,5 +1,6 @@
 import { mkdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { Worker } from "node:worker_threads";
 import { describe, expect, test } from "vitest";
 import type { DeliveryRow } from "../../src/outbox/store.ts";
@@ -133,6 +134,44 @@ describe("a database that is damaged otherwise", () => {
     const verdict = judge(join(directory, "data"), readFileSync(path), accepted);
     expect(verdict).toEqual({ problems: [], isTold: true });
   });
+});
+
+test("a rescue that was cut off begins anew, and loses nothing", () => {
+  const { bytes } = useClosedDatabase();
+  const directory = join(useDirectory(), "data");
+  mkdirSync(directory);
+  const aside = join(directory, "outbox.db.damaged-1");
+  writeFileSync(aside, bytes);
+  writeFileSync(join(directory, "damaged"), aside);
+  // What the one before had begun.
+  openDamaged(join(directory, "other")).close();
+  writeFileSync(join(directory, "outbox.db"), readFileSync(join(directory, "other", "outbox.db")));
+  const store = openDamaged(directory);
+  expect(store.damage).toMatch(/240 waiting deliveries were saved from it, 0 were damaged$/);
+  store.close();
+  const again = openDamaged(directory);
+  expect(again.damage).toBeUndefined();
+  again.close();
+});
+
+test("a rescue gives no number twice, and lets what it lost be stored again", () => {
+  const { bytes, accepted } = useClosedDatabase();
+  const directory = join(useDirectory(), "data");
+  mkdirSync(directory);
+  writeFileSync(join(directory, "outbox.db"), bytes);
+  const db = new DatabaseSync(join(directory, "outbox.db"));
+  db.exec("UPDATE delivery SET body = 'damaged' WHERE seq = (SELECT max(seq) FROM delivery)");
+  db.close();
+  writeFileSync(join(directory, "damaged"), "");
+  const store = openDamaged(directory);
+  expect(store.damage).toMatch(/239 waiting deliveries were saved from it, 1 were damaged$/);
+  const index = taskCount * perTask - 1;
+  const key = `task-${index % taskCount}`;
+  const lost = acceptOf(newReport("outcome", key, "again"), { requestId: `r${index}`, contentHash: "h" });
+  const [result] = store.runAll([lost]) as [{ kind: string; row: DeliveryRow }];
+  expect(result.kind).toBe("stored");
+  expect(result.row.seq).toBeGreaterThan(accepted.size);
+  store.close();
 });
 
 test("a rescue saves every row that is intact, when damage was found while serving", () => {
