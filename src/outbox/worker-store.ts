@@ -1,3 +1,4 @@
+import module from "node:module";
 import { Worker } from "node:worker_threads";
 import { decode, encodeOps } from "./batch-codec.ts";
 import type { Quota } from "./lanes.ts";
@@ -38,7 +39,17 @@ export async function openWorkerStore(options: WorkerStoreOptions): Promise<Work
   const workerData: StoreWorkerData = { directory, quota, synchronous };
   // In a checkout the sources run as they are, in the package what was built of them.
   const file = import.meta.url.endsWith(".ts") ? "./store-worker.ts" : "./store-worker.js";
-  const worker = new Worker(new URL(file, import.meta.url), { workerData });
+  // A thread does not have its process's cache of compiled files by itself.
+  const begin = `
+    const [file, cache] = ${JSON.stringify([new URL(file, import.meta.url).href, module.getCompileCacheDir() ?? ""])};
+    if (cache !== "") {
+      const module = require("node:module");
+      module.enableCompileCache(cache);
+      setTimeout(() => module.flushCompileCache(), 500).unref();
+    }
+    import(file);
+  `;
+  const worker = new Worker(begin, { eval: true, workerData });
   const opened = await firstMessage(worker);
   if (opened.kind !== "opened") {
     await worker.terminate();
