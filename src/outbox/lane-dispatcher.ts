@@ -146,8 +146,8 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
   // Works on one task after the other, on one place.
   async function work(first: ClaimedDelivery): Promise<void> {
     let claimed: ClaimedDelivery | undefined = first;
-    while (claimed !== undefined) {
-      const settled: SettleResult = await attempt(claimed);
+    for (let done = 1; claimed !== undefined; done += 1) {
+      const settled: SettleResult = await attempt(claimed, done < maxInARow);
       tell(settled);
       claimed = settled.next;
       if (settled.hasNext) {
@@ -161,7 +161,7 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
     settleIdle();
   }
 
-  async function attempt(claimed: ClaimedDelivery): Promise<SettleResult> {
+  async function attempt(claimed: ClaimedDelivery, mayGoOn: boolean): Promise<SettleResult> {
     const { row } = claimed;
     const result = await order
       .run(`${row.upstream}/${row.key}`, () => send(claimed))
@@ -186,7 +186,7 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
         endMs: nowMs,
         answer: result.answer,
       });
-      const settled = await settle(row, { kind: "delivered", answer: result.answer }, nowMs);
+      const settled = await settle(row, { kind: "delivered", answer: result.answer }, nowMs, mayGoOn);
       if (settled.row !== undefined) {
         deps.onChange(settled.row);
       }
@@ -197,6 +197,7 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
       row,
       settlementOf(result, claimed, deps.policy, nowMs, reserve, deps.random),
       nowMs,
+      mayGoOn,
     );
     if (settled.row !== undefined) {
       deps.onChange(settled.row);
@@ -211,9 +212,14 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
     return deps.upstream.send({ taskId, attempt: taskAttempt, target, body, isInDoubt }, ending.signal);
   }
 
-  async function settle(row: DeliveryRow, settlement: Settlement, nowMs: number): Promise<SettleResult> {
+  async function settle(
+    row: DeliveryRow,
+    settlement: Settlement,
+    nowMs: number,
+    mayGoOn: boolean,
+  ): Promise<SettleResult> {
     for (;;) {
-      const claimNext = !isStopped && !isBehind && breaker.allowance(nowMs) > 1;
+      const claimNext = !isStopped && (mayGoOn || !isBehind) && breaker.allowance(nowMs) > 1;
       const supersede = deps.mayLeaveOut();
       try {
         return await store.run({ type: "settle", seq: row.seq, settlement, nowMs, claimNext, supersede });
@@ -269,5 +275,7 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
   };
 }
 
+// How many deliveries of one task go one after the other while other tasks wait for a place.
+const maxInARow = 8;
 // How long to wait with a store that does not take what must be written.
 const storeRetryMs = 1000;
