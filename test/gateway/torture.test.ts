@@ -30,7 +30,8 @@ describe("the short form of the torture", () => {
     const { problems } = await inContext((context) =>
       runKills(context, { ...kills, kills: 2, keepsData: false }),
     );
-    expect(problems).toContainEqual(expect.stringContaining("lost"));
+    // What was fast has arrived before the kill; what is stored no more is always missed.
+    expect(problems).toContainEqual(expect.stringMatching(/lost|acknowledged, and unknown to the operator/));
   });
 
   test("faults of one upstream are called right and lose nothing", { timeout: 60_000 }, async () => {
