@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { version } from "../src/version.ts";
 import { useScriptedServer } from "./support/scripted-server.ts";
-import { useDirectory } from "./support/use-gateway.ts";
+import { useDirectory } from "./support/use-directory.ts";
 
 const bin = new URL("../bin/taskgate.js", import.meta.url).pathname;
 

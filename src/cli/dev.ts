@@ -1,4 +1,5 @@
 import { startGateway } from "../gateway.ts";
+import { messageOf } from "../model/error-message.ts";
 import { formatListenAddress } from "../model/listen-address.ts";
 import { createPinoLog } from "../ops/pino-log.ts";
 import { type Sandbox, startSandbox } from "../sandbox/sandbox.ts";
@@ -51,8 +52,4 @@ export async function runDev(context: CliContext): Promise<number> {
     await sandbox.close();
     dataDir.remove();
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : "unknown error";
 }

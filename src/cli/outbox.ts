@@ -3,6 +3,7 @@ import { ConnectError } from "@connectrpc/connect";
 import type { Delivery } from "../../gen/taskgate/v1/gateway_pb.ts";
 import { DeliveryState, DeliveryStateSchema } from "../../gen/taskgate/v1/receipt_pb.ts";
 import type { DeliveryFilter } from "../model/delivery-desk.ts";
+import { messageOf } from "../model/error-message.ts";
 import { type CliContext, exitCodes } from "./cli-context.ts";
 import { type OutboxAccess, openOutboxAccess } from "./outbox-access.ts";
 import { readCommandLine } from "./read-config.ts";
@@ -107,8 +108,4 @@ function stateOf(name: string): DeliveryState | undefined {
 
 function stateName(state: DeliveryState | undefined): string {
   return DeliveryStateSchema.value[state ?? 0]?.localName ?? "";
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,8 +1,9 @@
 import { create } from "@bufbuild/protobuf";
 import { type Delivery, DeliverySchema } from "../../gen/taskgate/v1/gateway_pb.ts";
 import type { DeliveryChange, DeliveryDesk, DeliveryFilter, DeliveryMove } from "../model/delivery-desk.ts";
+import type { Clock } from "./clock.ts";
 import { deliveryIdOf, seqOfDeliveryId } from "./delivery-id.ts";
-import type { Clock } from "./lane-dispatcher.ts";
+import { deliveryMatches } from "./delivery-matches.ts";
 import type { Outbox } from "./outbox.ts";
 import { receiptOf } from "./receipt.ts";
 import type { DeliveryRow, Store } from "./store.ts";
@@ -92,7 +93,7 @@ async function* watch(
   let hasGap = false;
   let wake: () => void = () => undefined;
   function onChange(row: DeliveryRow): void {
-    if (!matches(row, filter)) {
+    if (!deliveryMatches(row, filter)) {
       return;
     }
     if (waiting.length < maxBehind) {
@@ -143,14 +144,6 @@ function changed(clock: Clock, onWake: (wake: () => void) => void): Promise<bool
       resolve(true);
     });
   });
-}
-
-function matches(row: DeliveryRow, { upstream, states, taskId }: DeliveryFilter): boolean {
-  return (
-    (upstream === undefined || row.upstream === upstream) &&
-    (states === undefined || states.includes(row.state)) &&
-    (taskId === undefined || row.taskId === taskId)
-  );
 }
 
 function deliveryOf(row: DeliveryRow): Delivery {

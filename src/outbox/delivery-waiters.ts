@@ -1,7 +1,7 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import { DeliveryState, FailureSchema } from "../../gen/taskgate/v1/receipt_pb.ts";
-import type { Clock } from "./lane-dispatcher.ts";
+import type { Clock } from "./clock.ts";
 import type { DeliveryRow } from "./store.ts";
 
 /** Those who wait for what becomes of a delivery. */

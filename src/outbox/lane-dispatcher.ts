@@ -4,18 +4,11 @@ import type { AttemptResult } from "../model/attempt-result.ts";
 import type { DeliveryUpstream } from "../model/delivery.ts";
 import { createFailure } from "../model/failure.ts";
 import { createCircuitBreaker } from "./circuit-breaker.ts";
+import type { Clock } from "./clock.ts";
 import type { KeyOrder } from "./key-order.ts";
 import { createRetryBudget } from "./retry-budget.ts";
 import { maxDelayMs, type RetryPolicy, settlementOf } from "./retry-policy.ts";
 import type { ClaimedDelivery, ClaimResult, DeliveryRow, Settlement, SettleResult, Store } from "./store.ts";
-
-/** Time, as it is passed in. */
-export interface Clock {
-  /** The wall clock. */
-  now: () => number;
-  /** Calls back once, `delayMs` later; returns how to prevent it. */
-  setTimer: (run: () => void, delayMs: number) => () => void;
-}
 
 export interface LaneDispatcherDeps {
   store: Store;
@@ -53,7 +46,7 @@ export interface LaneDispatcher {
   wake(): void;
   /** Something is wanted now, although the origin is in trouble. */
   tryNow(): void;
-  /** Begins no more attempts, and waits for those under way; `signal` ends them. */
+  /** Begins no more attempts, and waits for those under way. */
   stop(): Promise<void>;
   /** Ends the attempts under way. */
   abort(): void;

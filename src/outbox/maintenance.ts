@@ -1,4 +1,4 @@
-import type { Clock } from "./lane-dispatcher.ts";
+import type { Clock } from "./clock.ts";
 import type { Store, VerifyResult } from "./store.ts";
 
 export interface MaintenanceDeps {

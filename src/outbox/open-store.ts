@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { DatabaseSync } from "node:sqlite";
 import { type Ballast, createBallast } from "./ballast.ts";
 import type { Quota } from "./lanes.ts";
+import { readMeta, writeMeta } from "./meta.ts";
 import {
   asidePath,
   isDamage,
@@ -47,8 +48,8 @@ export function openStore(options: OpenStoreOptions): OpenedStore {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const ballast = createBallast(directory);
   const { db, store, damage } = orWithoutBallast(() => openOrSalvage(options));
-  const wasUnclean = readFlag(db, "open");
-  orWithoutBallast(() => writeFlag(db, "open", true));
+  const wasUnclean = readMeta(db, "open") === "1";
+  orWithoutBallast(() => writeMeta(db, "open", "1"));
   ballast.restore();
   // To empty the log must take no more than the ballast can give.
   const logPages = Math.min(maxLogPages, Math.floor(ballast.size / 2 / pageBytes));
@@ -68,7 +69,7 @@ export function openStore(options: OpenStoreOptions): OpenedStore {
       return resultCodeOf(error) === resultCodes.ioError;
     },
     close() {
-      writeFlag(db, "open", false);
+      writeMeta(db, "open", "0");
       db.close();
     },
   };
@@ -175,13 +176,3 @@ const diskFull: ResultOf<AcceptOp> = {
   kind: "refused",
   refusal: { reason: "full", limit: "the disk is full" },
 };
-
-function readFlag(db: DatabaseSync, name: string): boolean {
-  return db.prepare("SELECT value FROM meta WHERE name = ?").get(name)?.value === "1";
-}
-
-function writeFlag(db: DatabaseSync, name: string, value: boolean): void {
-  db.prepare(
-    "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-  ).run(name, value ? "1" : "0");
-}

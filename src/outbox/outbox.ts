@@ -3,12 +3,14 @@ import { toBinary } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import { DeliveryState, type Failure, FailureSchema } from "../../gen/taskgate/v1/receipt_pb.ts";
+import { answerMarginMs } from "../model/answer-margin.ts";
 import type { DeliveryUpstream, NewDelivery } from "../model/delivery.ts";
 import { createFailure } from "../model/failure.ts";
 import type { Submission, SubmitOptions } from "../model/submission.ts";
+import type { Clock } from "./clock.ts";
 import { createDeliveryWaiters } from "./delivery-waiters.ts";
 import { createKeyOrder } from "./key-order.ts";
-import { type Clock, createLaneDispatcher, type LaneDispatcher } from "./lane-dispatcher.ts";
+import { createLaneDispatcher, type LaneDispatcher } from "./lane-dispatcher.ts";
 import { failureOf, receiptOf } from "./receipt.ts";
 import { retryPolicies } from "./retry-policy.ts";
 import type { AcceptOp, DeliveryRow, Refusal, Store } from "./store.ts";
@@ -222,13 +224,8 @@ export function createOutbox(deps: OutboxDeps): Outbox {
   };
 }
 
-// What a caller may wait: less than its deadline, so that the answer arrives.
 function waitTimeMs(timeoutMs: number | undefined, maxWaitMs: number): number {
-  if (timeoutMs === undefined) {
-    return maxWaitMs;
-  }
-  const marginMs = Math.min(1000, Math.max(50, timeoutMs * 0.1));
-  return Math.min(maxWaitMs, timeoutMs - marginMs);
+  return timeoutMs === undefined ? maxWaitMs : Math.min(maxWaitMs, timeoutMs - answerMarginMs(timeoutMs));
 }
 
 async function untilEmpty(store: Store, clock: Clock, graceMs: number): Promise<void> {

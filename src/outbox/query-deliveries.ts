@@ -1,4 +1,5 @@
 import type { DatabaseSync } from "node:sqlite";
+import { deliveryMatches } from "./delivery-matches.ts";
 import { DamagedDatabaseError } from "./schema.ts";
 import type { Rows } from "./sqlite-rows.ts";
 import type {
@@ -40,7 +41,7 @@ export function createQueries(db: DatabaseSync, rows: Rows) {
         return { rows: found, lastSeq: found.at(-1)?.seq ?? null };
       }
       const { row } = rows.read(columns);
-      if (matches(row, filter)) {
+      if (deliveryMatches(row, filter)) {
         found.push(row);
       }
     }
@@ -87,10 +88,3 @@ export function createQueries(db: DatabaseSync, rows: Rows) {
 const maxScannedRows = 2000;
 // 128 MiB.
 const maxCheckedPages = 32_768;
-
-function matches(row: DeliveryRow, { upstream, states }: ListOp["filter"]): boolean {
-  return (
-    (upstream === undefined || row.upstream === upstream) &&
-    (states === undefined || states.includes(row.state))
-  );
-}

@@ -1,4 +1,5 @@
 import type { DatabaseSync } from "node:sqlite";
+import { readMeta, writeMeta } from "./meta.ts";
 
 /** The version of the schema that this code reads and writes. */
 export const schemaVersion = 1;
@@ -107,17 +108,13 @@ const migrations: readonly string[] = [
 /** What is found in a database cannot have been written by anybody. */
 export class DamagedDatabaseError extends Error {}
 
-function writtenVersion(db: DatabaseSync): number {
-  return Number(db.prepare("SELECT value FROM meta WHERE name = 'schema'").get()?.value);
-}
-
 /**
  * Brings a database to the current version, step by step, each in a transaction
  * of its own. Throws for one that a newer version has written: it is not touched.
  */
 export function migrate(db: DatabaseSync): void {
   const version = Number(db.prepare("PRAGMA user_version").get()?.user_version);
-  const written = version === 0 ? undefined : writtenVersion(db);
+  const written = version === 0 ? undefined : Number(readMeta(db, "schema"));
   // It is written in two places, so that damage does not look like another version.
   if (version !== 0 && written !== version) {
     throw new DamagedDatabaseError(`it says that it has schema version ${version} and ${written}`);
@@ -130,9 +127,7 @@ export function migrate(db: DatabaseSync): void {
   for (let next = version; next < schemaVersion; next += 1) {
     db.exec("BEGIN IMMEDIATE");
     db.exec(migrations[next] ?? "");
-    db.prepare(
-      `INSERT INTO meta (name, value) VALUES ('schema', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`,
-    ).run(String(next + 1));
+    writeMeta(db, "schema", String(next + 1));
     db.exec(`PRAGMA user_version = ${next + 1}`);
     db.exec("COMMIT");
   }

@@ -13,12 +13,8 @@ export interface TaskRow {
   readonly caller: string;
   readonly outcome_tag: string | null;
   readonly outcome_seq: number | null;
-  readonly outcome_create_ms: number | null;
   readonly outcome_receipt: string | null;
   readonly pending: number;
-  readonly head_seq: number | null;
-  readonly in_flight: number;
-  readonly urgent: number;
 }
 
 /** A delivery with its payload and what the rules need of it. */
@@ -53,8 +49,7 @@ export type Rows = ReturnType<typeof createRows>;
 /** Prepares the statements. `salt` tells this store's delivery ids from others'. */
 export function createRows(db: DatabaseSync, salt: number) {
   const taskByKey = db.prepare(
-    `SELECT id, lane, caller, outcome_tag, outcome_seq, outcome_create_ms, outcome_receipt, pending, head_seq,
-       in_flight, urgent FROM task WHERE upstream = ? AND key = ?`,
+    `SELECT id, lane, caller, outcome_tag, outcome_seq, outcome_receipt, pending FROM task WHERE upstream = ? AND key = ?`,
   );
   const insertTask = db.prepare(
     `INSERT INTO task (upstream, key, lane, task_id, attempt, caller, touched_ms) VALUES (?, ?, ?, ?, ?, ?, ?)`,

@@ -1,4 +1,5 @@
 import { parentPort, workerData } from "node:worker_threads";
+import { messageOf } from "../model/error-message.ts";
 import { type Batch, decode, encodeResults, type OpResult } from "./batch-codec.ts";
 import type { Quota } from "./lanes.ts";
 import type { Synchronous } from "./open-database.ts";
@@ -59,8 +60,4 @@ function runAll(store: OpenedStore, ops: readonly StoreOp[]): OpResult[] {
     }
     return ops.length === 1 ? [{ problem: messageOf(error) }] : ops.flatMap((op) => runAll(store, [op]));
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,5 +1,6 @@
 import type { DeliveryState } from "../../gen/taskgate/v1/receipt_pb.ts";
 import type { DeliveryKind, NewDelivery } from "../model/delivery.ts";
+import type { DeliveryFilter } from "../model/delivery-desk.ts";
 
 /** A delivery as it is in the store, without its payload. Times are the wall clock's. */
 export interface DeliveryRow {
@@ -166,13 +167,6 @@ export type MoveResult =
   | { kind: "unknown" }
   | { kind: "refused"; why: string };
 
-/** Which deliveries to list; what is absent does not narrow. */
-export interface ListFilter {
-  upstream?: string | undefined;
-  states?: readonly DeliveryState[] | undefined;
-  taskId?: string | undefined;
-}
-
 export interface GetOp {
   type: "get";
   seq: number;
@@ -181,7 +175,7 @@ export interface GetOp {
 /** Lists deliveries behind `afterSeq`, oldest first; a bounded number of rows is looked at. */
 export interface ListOp {
   type: "list";
-  filter: ListFilter;
+  filter: DeliveryFilter;
   afterSeq: number;
   limit: number;
 }

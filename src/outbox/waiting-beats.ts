@@ -1,4 +1,4 @@
-import type { Clock } from "./lane-dispatcher.ts";
+import type { Clock } from "./clock.ts";
 import type { DeliveryRow, Store } from "./store.ts";
 
 export interface WaitingBeatsDeps {

@@ -3,6 +3,7 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import type { GatewayService } from "../../gen/taskgate/v1/gateway_pb.ts";
 import { DeliveryState } from "../../gen/taskgate/v1/receipt_pb.ts";
+import { answerMarginMs } from "../model/answer-margin.ts";
 import type { DeliveryDesk, DeliveryFilter, DeliveryMove } from "../model/delivery-desk.ts";
 import { createFailure } from "../model/failure.ts";
 import { errorFromFailure } from "./errors.ts";
@@ -52,8 +53,11 @@ export function createDeliveryRpcs({ desk, upstreams, stopping }: DeliveryRpcDep
       checker.throwIfInvalid();
       const waitMs = wait === undefined ? 0 : durationMs(wait);
       const leftMs = context.timeoutMs() ?? Number.POSITIVE_INFINITY;
-      const marginMs = Math.min(1000, Math.max(50, leftMs * 0.1));
-      const delivery = await desk.get(deliveryId, Math.min(waitMs, leftMs - marginMs), context.signal);
+      const delivery = await desk.get(
+        deliveryId,
+        Math.min(waitMs, leftMs - answerMarginMs(leftMs)),
+        context.signal,
+      );
       if (delivery === undefined) {
         throw unknownDelivery(deliveryId);
       }

@@ -68,6 +68,7 @@ export function orchestraEvent(report: RunReport): string {
 
 /** Creates the way to Orchestra's webhook. */
 export function createOrchestra(options: OrchestraOptions): DeliveryUpstream {
+  const pathSecrets = secretsOf(options.webhookPath);
   return {
     async send({ body }, signal) {
       const apiKey = options.apiKey();
@@ -79,7 +80,7 @@ export function createOrchestra(options: OrchestraOptions): DeliveryUpstream {
         signal,
       });
       return exchange.kind === "answered"
-        ? resultOfAnswer(exchange, secretsOf(apiKey, options.webhookPath), options.now())
+        ? resultOfAnswer(exchange, [apiKey, ...pathSecrets].filter(isSecret), options.now())
         : failedExchange(exchange, "orchestra");
     },
   };
@@ -121,10 +122,13 @@ function parseBody(body: string): { success?: unknown; error?: unknown; code?: u
 }
 
 // A webhook's path and query may be a capability of their own.
-function secretsOf(apiKey: string, webhookPath: string): string[] {
-  return [apiKey, ...webhookPath.split(/[/?&=]/).filter((part) => part.length >= 6), webhookPath].filter(
-    (secret) => secret.length > 1,
-  );
+function secretsOf(webhookPath: string): string[] {
+  return [...webhookPath.split(/[/?&=]/).filter((part) => part.length >= 6), webhookPath];
+}
+
+// One letter is none, and would be found everywhere.
+function isSecret(text: string): boolean {
+  return text.length > 1;
 }
 
 function words(value: unknown, secrets: readonly string[]): string | undefined {

@@ -2,7 +2,8 @@ import { expect, test } from "vitest";
 import type { CliContext } from "../../src/cli/cli-context.ts";
 import { runOutbox } from "../../src/cli/outbox.ts";
 import { formatListenAddress } from "../../src/model/listen-address.ts";
-import { useDirectory, useGateway } from "../support/use-gateway.ts";
+import { useDirectory } from "../support/use-directory.ts";
+import { useGateway } from "../support/use-gateway.ts";
 
 const run = "1d876307-8c0a-42a1-8299-af0516223652";
 // Nobody listens there.

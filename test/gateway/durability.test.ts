@@ -12,7 +12,8 @@ import { sandboxSettings } from "../../src/sandbox-settings.ts";
 import { type Caller, grpcClient, seenError } from "../support/clients.ts";
 import { findDelivery, receiptLine, settled, troubled } from "../support/deliveries.ts";
 import { useScriptedServer } from "../support/scripted-server.ts";
-import { configOf, recordLog, useDirectory, useGateway } from "../support/use-gateway.ts";
+import { useDirectory } from "../support/use-directory.ts";
+import { configOf, recordLog, useGateway } from "../support/use-gateway.ts";
 import { useGatewayWithSandbox, useSandbox } from "../support/use-sandbox.ts";
 
 const { updateTask, setOutput, sendLog } = TaskStatusService.method;

@@ -8,7 +8,8 @@ import type { FaultRule } from "../../src/sandbox/faults.ts";
 import { sandboxSettings } from "../../src/sandbox-settings.ts";
 import { type Caller, grpcClient, testClients } from "../support/clients.ts";
 import { receiptLine, settled, settledByRetry, troubled } from "../support/deliveries.ts";
-import { useDirectory, useGateway } from "../support/use-gateway.ts";
+import { useDirectory } from "../support/use-directory.ts";
+import { useGateway } from "../support/use-gateway.ts";
 import { useGatewayWithSandbox, useSandbox } from "../support/use-sandbox.ts";
 
 const { completeCallback, reportCallbackProgress } = CallbackService.method;

@@ -1,16 +1,16 @@
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { readFileSync, statSync, writeFileSync } from "node:fs";
 import http from "node:http";
 import type http2 from "node:http2";
 import https from "node:https";
 import net from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { TaskStatusService } from "../../gen/taskgate/v1/task_status_pb.ts";
 import { formatListenAddress } from "../../src/model/listen-address.ts";
 import { createRoute } from "../../src/model/route.ts";
 import { grpcFrame } from "../support/grpc-frame.ts";
 import { http2Frame, http2Headers, http2Opening } from "../support/http2-frame.ts";
+import { useDirectory } from "../support/use-directory.ts";
 import { sendRaw, useHttp2Session, useListener } from "../support/use-listener.ts";
 
 const path = "/taskgate.v1.TaskStatusService/UpdateTask";
@@ -211,12 +211,6 @@ describe("TLS", () => {
 });
 
 describe("a Unix socket", () => {
-  function useDirectory(): string {
-    const directory = mkdtempSync(join(tmpdir(), "taskgate-socket-"));
-    onTestFinished(() => rmSync(directory, { recursive: true }));
-    return directory;
-  }
-
   test("is served, and open to its owner and group only", async () => {
     const socketPath = join(useDirectory(), "rpc.sock");
     const { listener } = await useListener({ routes }, { address: { kind: "unix", path: socketPath } });

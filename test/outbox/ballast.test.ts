@@ -2,7 +2,7 @@ import { existsSync, statfsSync, statSync, truncateSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { createBallast } from "../../src/outbox/ballast.ts";
-import { useDirectory } from "./use-store.ts";
+import { useDirectory } from "../support/use-directory.ts";
 
 test("ballast takes space, gives it up and takes it again", () => {
   const directory = useDirectory();

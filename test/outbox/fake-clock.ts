@@ -1,4 +1,4 @@
-import type { Clock } from "../../src/outbox/lane-dispatcher.ts";
+import type { Clock } from "../../src/outbox/clock.ts";
 import { startMs } from "./use-store.ts";
 
 export interface FakeClock extends Clock {

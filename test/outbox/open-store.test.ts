@@ -4,7 +4,8 @@ import { DatabaseSync } from "node:sqlite";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { type OpenedStore, openStore } from "../../src/outbox/open-store.ts";
 import type { ClaimResult, DeliveryRow } from "../../src/outbox/store.ts";
-import { acceptOf, ampleQuota, newReport, startMs, useDirectory } from "./use-store.ts";
+import { useDirectory } from "../support/use-directory.ts";
+import { acceptOf, ampleQuota, newReport, startMs } from "./use-store.ts";
 
 function open(directory: string, nowMs = startMs): OpenedStore {
   return openStore({ directory, synchronous: "FULL", quota: ampleQuota, nowMs });

@@ -4,6 +4,7 @@ import { DatabaseSync } from "node:sqlite";
 import { Worker } from "node:worker_threads";
 import { describe, expect, test } from "vitest";
 import type { DeliveryRow } from "../../src/outbox/store.ts";
+import { useDirectory } from "../support/use-directory.ts";
 import {
   type Accepted,
   type FlipJob,
@@ -12,7 +13,7 @@ import {
   openDamaged,
   sendAll,
 } from "./judge-damage.ts";
-import { acceptOf, newReport, useDirectory } from "./use-store.ts";
+import { acceptOf, newReport } from "./use-store.ts";
 
 const taskCount = 60;
 const perTask = 4;

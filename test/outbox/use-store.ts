@@ -1,12 +1,10 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { toBinary } from "@bufbuild/protobuf";
 import { onTestFinished } from "vitest";
 import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import { FailureSchema } from "../../gen/taskgate/v1/receipt_pb.ts";
 import type { DeliveryKind, NewDelivery } from "../../src/model/delivery.ts";
+import type { DeliveryFilter } from "../../src/model/delivery-desk.ts";
 import { createFailure } from "../../src/model/failure.ts";
 import type { Quota } from "../../src/outbox/lanes.ts";
 import { migrate } from "../../src/outbox/schema.ts";
@@ -17,7 +15,6 @@ import type {
   ClaimOp,
   ClaimResult,
   DeliveryRow,
-  ListFilter,
   ListResult,
   ResultOf,
   Settlement,
@@ -88,7 +85,7 @@ export interface StoreUnderTest {
   settle(seq: number, settlement: Settlement, change?: Partial<Omit<SettleOp, "type">>): SettleResult;
   get(seq: number): DeliveryRow;
   /** All that fit, page by page. */
-  list(filter?: ListFilter): DeliveryRow[];
+  list(filter?: DeliveryFilter): DeliveryRow[];
   move(type: "retry" | "discard", seq: number): ResultOf<{ type: "retry"; seq: number; nowMs: number }>;
   /** As after a crash. */
   reopen(nowMs?: number): void;
@@ -166,11 +163,4 @@ export function again(
   { isInDoubt = false, isOwnFailure = false } = {},
 ): Extract<Settlement, { kind: "again" }> {
   return { kind: "again", failure: someFailure, dueMs, isInDoubt, isOwnFailure };
-}
-
-/** A directory for the running test. */
-export function useDirectory(): string {
-  const directory = mkdtempSync(join(tmpdir(), "taskgate-outbox-"));
-  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
-  return directory;
 }

@@ -2,7 +2,8 @@ import { readdirSync } from "node:fs";
 import { describe, expect, onTestFinished, test } from "vitest";
 import type { AcceptResult, StoreOp } from "../../src/outbox/store.ts";
 import { openWorkerStore, type WorkerStore } from "../../src/outbox/worker-store.ts";
-import { acceptOf, ampleQuota, newReport, startMs, useDirectory } from "./use-store.ts";
+import { useDirectory } from "../support/use-directory.ts";
+import { acceptOf, ampleQuota, newReport, startMs } from "./use-store.ts";
 
 async function useWorkerStore(directory: string, fatal: Error[] = []): Promise<WorkerStore> {
   const store = await openWorkerStore({

@@ -1,12 +1,10 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { onTestFinished } from "vitest";
 import type { Config } from "../../src/config/config.ts";
 import { type ConfigSources, parseConfig } from "../../src/config/parse-config.ts";
 import { type Gateway, startGateway } from "../../src/gateway.ts";
 import { formatListenAddress } from "../../src/model/listen-address.ts";
 import type { Log } from "../../src/model/log.ts";
+import { useDirectory } from "./use-directory.ts";
 
 export interface LogLine {
   level: "info" | "warn" | "error";
@@ -70,13 +68,6 @@ export async function useGateway(
     config,
     log,
   };
-}
-
-/** A directory for the running test. */
-export function useDirectory(): string {
-  const directory = mkdtempSync(join(tmpdir(), "taskgate-test-"));
-  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
-  return directory;
 }
 
 /** Parses a configuration that must be right. */

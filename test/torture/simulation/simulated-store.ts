@@ -1,5 +1,5 @@
 import { DatabaseSync } from "node:sqlite";
-import type { Clock } from "../../../src/outbox/lane-dispatcher.ts";
+import type { Clock } from "../../../src/outbox/clock.ts";
 import type { Quota } from "../../../src/outbox/lanes.ts";
 import { migrate } from "../../../src/outbox/schema.ts";
 import { createSqliteStore } from "../../../src/outbox/sqlite-store.ts";

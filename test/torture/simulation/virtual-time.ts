@@ -1,4 +1,4 @@
-import type { Clock } from "../../../src/outbox/lane-dispatcher.ts";
+import type { Clock } from "../../../src/outbox/clock.ts";
 
 /** Time that passes only when a simulation lets it. */
 export interface VirtualTime {
