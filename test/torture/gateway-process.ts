@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import net from "node:net";
@@ -90,12 +91,22 @@ export function startGatewayProcess(port: number, env: Record<string, string>): 
   };
 }
 
-/** Finds a port that nothing listens on now. */
+/**
+ * Finds a port that nothing listens on now, below those that the system gives to whoever
+ * asks for any: it stays free while the gateway is restarted.
+ */
 export async function findFreePort(): Promise<number> {
-  const server = net.createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as net.AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
+  for (;;) {
+    const port = randomInt(12_000, 32_000);
+    const server = net.createServer().listen(port, "127.0.0.1");
+    const isFree = await once(server, "listening").then(
+      () => true,
+      () => false,
+    );
+    server.close();
+    if (isFree) {
+      await once(server, "close");
+      return port;
+    }
+  }
 }
