@@ -1,10 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { file_google_rpc_error_details } from "../gen/google/rpc/error_details_pb.ts";
 import { Health } from "../gen/grpc/health/v1/health_pb.ts";
+import { ErrorReason } from "../gen/taskgate/v1/error_reason_pb.ts";
 import type { Config } from "./config/config.ts";
+import { joinLeases } from "./gateway-leases.ts";
 import { type GatewayStore, openGatewayStore } from "./gateway-store.ts";
 import { listen } from "./listener/listener.ts";
 import { createRpcHandler } from "./listener/rpc-handler.ts";
+import { createFailure } from "./model/failure.ts";
 import { formatListenAddress, type ListenAddress, type TcpAddress } from "./model/listen-address.ts";
 import type { Log, LogFields } from "./model/log.ts";
 import { serveProbes } from "./ops/probe-server.ts";
@@ -15,15 +18,16 @@ import { createOutbox } from "./outbox/outbox.ts";
 import { startWaitingBeats } from "./outbox/waiting-beats.ts";
 import { createAdmission } from "./rpc/admission.ts";
 import { createCallbackRoute } from "./rpc/callback.ts";
-import { describeError } from "./rpc/errors.ts";
+import { describeError, errorFromFailure } from "./rpc/errors.ts";
 import { createExecutorRoute } from "./rpc/executor.ts";
 import { createGatewayRoute } from "./rpc/gateway-service.ts";
 import { createHealthRoute, createServingState } from "./rpc/health.ts";
 import { createReflectionRoutes } from "./rpc/reflection.ts";
 import { createTaskStatusRoute } from "./rpc/task-status.ts";
+import type { StreamDeps } from "./rpc/tracked-stream.ts";
 import { tokensOf } from "./tokens.ts";
 import { prepareTaskOutcome } from "./upstream/aidbox.ts";
-import { prepareRunReport } from "./upstream/orchestra.ts";
+import { orchestraCapabilities, prepareLostRun, prepareRunReport, runTask } from "./upstream/orchestra.ts";
 import { callbackTask, prepareCallback } from "./upstream/orchestrator.ts";
 import { createUpstreams } from "./upstreams.ts";
 
@@ -36,6 +40,8 @@ const pingIntervalMs = 15_000;
 const concurrencyPerOrigin = 64;
 // How long a call may wait for a delivery before it is told that it is stored.
 const maxDeliveryWaitMs = 30_000;
+// A proxy that cuts idle streams after a minute never sees one.
+const streamKeepAliveMs = 20_000;
 
 export interface GatewayDeps {
   config: Config;
@@ -78,6 +84,30 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
   }
   const upstreams = createUpstreams(config, now);
   const { orchestra, orchestrator, aidbox } = upstreams;
+  const startMs = now() - performance.now();
+  const steadyNow = () => startMs + performance.now();
+  const leases = joinLeases({
+    store,
+    outbox: () => outbox,
+    clock,
+    steadyNow,
+    leaseDurationMs,
+    prepareLost: { orchestra: prepareLostRun },
+    log,
+  });
+  const openStreams: StreamDeps["openStreams"] = new Set();
+  const streams: StreamDeps = {
+    leases: leases.book,
+    acceptedRequests: leases.acceptedRequests,
+    leaseDurationMs,
+    heartbeatIntervalMs,
+    keepAliveMs: streamKeepAliveMs,
+    limits,
+    now,
+    setTimer,
+    openStreams,
+    onUnexpectedError: (error) => log.error("a stream failed unexpectedly", error),
+  };
   const desk = createDeliveryDesk(store, () => outbox, clock);
   const outbox = createOutbox({
     store,
@@ -86,21 +116,27 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
     random: Math.random,
     concurrency: concurrencyPerOrigin,
     maxWaitMs: maxDeliveryWaitMs,
-    onChange: desk.tell,
+    onChange(row) {
+      desk.tell(row);
+      leases.onChange(row);
+    },
     onAlarm,
     onWarning: log.warn,
     onUnexpectedError,
   });
 
+  let isDraining = false;
   const services = [
     createTaskStatusRoute({
-      report: orchestra && ((report, options) => outbox.submit(prepareRunReport(report), options)),
+      ...streams,
+      report: orchestra && ((report, options) => leases.submit(prepareRunReport(report), options)),
       defaultRun: config.orchestra?.defaultRun,
-      limits,
+      taskOf: runTask,
+      capabilities: orchestraCapabilities,
     }),
     createCallbackRoute({
       bases: upstreams.callbackBases,
-      complete: (target, body, options) => outbox.submit(prepareCallback(target, body), options),
+      complete: (target, body, options) => leases.submit(prepareCallback(target, body), options),
       progress: (target, body, caller, signal) =>
         outbox.inOrder(callbackTask(target), caller, signal, () =>
           orchestrator.progress(target, body, signal),
@@ -109,7 +145,7 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
     }),
     createExecutorRoute({
       upstream: aidbox,
-      report: (outcome, options) => outbox.submit(prepareTaskOutcome(outcome), options),
+      report: (outcome, options) => leases.submit(prepareTaskOutcome(outcome), options),
       limits,
       heartbeatIntervalMs,
       now,
@@ -124,7 +160,16 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
       heartbeatIntervalMs,
       leaseDurationMs,
       now,
-      isDraining: () => stopping.signal.aborted,
+      isDraining: () => isDraining,
+      sessions: {
+        sessions: leases.book.list,
+        upstreams: upstreams.infos.map(({ name }) => name),
+        drain,
+        async undelivered() {
+          const backlog = await store.run({ type: "backlog" });
+          return backlog.reduce((sum, { rows }) => sum + rows, 0);
+        },
+      },
       deliveries: {
         desk,
         upstreams: upstreams.infos.map(({ name }) => name),
@@ -183,11 +228,11 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
     throw error;
   });
   await outbox.start();
-  const startMs = now() - performance.now();
+  await leases.book.start();
   const stopMaintenance = startMaintenance({
     store,
     clock,
-    steadyNow: () => startMs + performance.now(),
+    steadyNow,
     retentionMs,
     verify: store.wasUnclean,
     onAlarm,
@@ -212,15 +257,27 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
     ops: probes && formatListenAddress(probes.address),
   });
 
+  function drain(): void {
+    isDraining = true;
+    serving.set(false);
+    leases.book.drain();
+  }
+
   return {
     address: listener.address,
     opsAddress: probes?.address,
     async stop() {
-      serving.set(false);
+      drain();
+      leases.book.stop();
       stopping.abort();
       const endMs = performance.now() + config.drainTimeoutMs;
       // In time for their answers.
-      const cancelRelease = setTimer(outbox.releaseWaiting, config.drainTimeoutMs * 0.8);
+      const cancelRelease = setTimer(() => {
+        outbox.releaseWaiting();
+        for (const stream of openStreams) {
+          stream.fail(errorFromFailure(goingAway));
+        }
+      }, config.drainTimeoutMs * 0.8);
       await listener.close(config.drainTimeoutMs);
       cancelRelease();
       await outbox.stop(Math.max(0, endMs - performance.now()));
@@ -233,6 +290,8 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
     },
   };
 }
+
+const goingAway = createFailure(ErrorReason.DRAINING, "the gateway stops", { retryAfterMs: 1000 });
 
 function setTimer(run: () => void, delayMs: number): () => void {
   const timer = setTimeout(run, delayMs);

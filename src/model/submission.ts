@@ -12,6 +12,8 @@ export interface SubmitOptions {
   requestId: string;
   /** The session that speaks; empty: none. */
   sessionId: string;
+  /** Said in a lost worker's name. Default: the worker says it itself. */
+  isByGateway?: boolean;
   /** What is left of the caller's deadline. */
   timeoutMs: () => number | undefined;
   /** Ends the wait, not the delivery. */
@@ -23,5 +25,14 @@ export interface SubmitOptions {
  * where it gave one, or a failure that the caller must hear of as an error.
  */
 export type Submission =
-  | { readonly kind: "accepted"; readonly receipt: Receipt; readonly answer: string }
+  | {
+      readonly kind: "accepted";
+      readonly receipt: Receipt;
+      readonly answer: string;
+      /**
+       * Waits for the end of the delivery, however long that takes. Resolves with what
+       * is known of it, which is not its end when the signal aborts or the gateway stops.
+       */
+      readonly ended: (signal: AbortSignal) => Promise<Receipt>;
+    }
   | { readonly kind: "failed"; readonly failure: Failure };

@@ -102,7 +102,7 @@ export function createAccept(db: DatabaseSync, rows: Rows, lanes: Lanes) {
       return standing.answer;
     }
     if (task !== undefined && task.outcome_tag !== null && !isOutcome && kind !== "log") {
-      return refuse({ reason: "taskFinished" });
+      return refuse({ reason: "taskFinished", isByGateway: isOutcomeByGateway(rows, task) });
     }
     const bytes = Buffer.byteLength(delivery.body);
     const limit = lanes.limitExceededBy(upstream, bytes, isOutcome);
@@ -154,6 +154,15 @@ export function createAccept(db: DatabaseSync, rows: Rows, lanes: Lanes) {
 }
 
 const stored = deliveryStates.STORED;
+
+/** Says whether a task's outcome was said in a lost worker's name. */
+export function isOutcomeByGateway(
+  rows: Rows,
+  { outcome_seq, outcome_receipt }: Pick<TaskRow, "outcome_seq" | "outcome_receipt">,
+): boolean {
+  const row = outcome_seq === null ? undefined : rows.find(outcome_seq)?.row;
+  return (row ?? readReceipt(outcome_receipt))?.isByGateway === true;
+}
 
 /** Writes a row for the time when it is gone. */
 export function writeReceipt(row: DeliveryRow): string {

@@ -46,6 +46,10 @@ function resultHasBytes(op: StoreOp | undefined, result: ResultOf<StoreOp>): boo
       const { claimed, superseded, damaged } = result as ResultOf<typeof op>;
       return claimed.some(({ row }) => hasFailure(row)) || [...superseded, ...damaged].some(hasFailure);
     }
+    case "task":
+    case "beginLease":
+    case "endLease":
+      return false;
     default:
       return true;
   }

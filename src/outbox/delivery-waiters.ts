@@ -11,6 +11,8 @@ export interface DeliveryWaiters {
    * at most `timeoutMs`. Resolves with the last that is known of it.
    */
   wait(row: DeliveryRow, timeoutMs: number, signal?: AbortSignal): Promise<DeliveryRow>;
+  /** Waits until the delivery has ended, however long that takes. */
+  waitForEnd(row: DeliveryRow, signal: AbortSignal): Promise<DeliveryRow>;
   /** A delivery has changed. */
   tell(row: DeliveryRow): void;
   /** Nobody waits any longer, from now on. */
@@ -28,41 +30,50 @@ export function createDeliveryWaiters(clock: Clock): DeliveryWaiters {
   const ended = new Map<number, DeliveryRow>();
   const waiting = new Map<number, Set<(row?: DeliveryRow) => void>>();
 
+  function waitUntil(
+    isEnough: (row: DeliveryRow) => boolean,
+    row: DeliveryRow,
+    timeoutMs: number,
+    signal?: AbortSignal,
+  ): Promise<DeliveryRow> {
+    const last = ended.get(row.seq);
+    if (last !== undefined) {
+      return Promise.resolve(last);
+    }
+    if (isReleased || isEnough(row) || timeoutMs <= 0 || signal?.aborted === true) {
+      return Promise.resolve(row);
+    }
+    return new Promise((resolve) => {
+      let last = row;
+      const others = waiting.get(row.seq) ?? new Set();
+      waiting.set(row.seq, others);
+
+      function finish(): void {
+        others.delete(onChange);
+        if (others.size === 0) {
+          waiting.delete(row.seq);
+        }
+        cancelTimer?.();
+        signal?.removeEventListener("abort", finish);
+        resolve(last);
+      }
+      function onChange(changed?: DeliveryRow): void {
+        last = changed ?? last;
+        if (changed === undefined || isEnough(changed)) {
+          finish();
+        }
+      }
+
+      const cancelTimer =
+        timeoutMs === Number.POSITIVE_INFINITY ? undefined : clock.setTimer(finish, timeoutMs);
+      signal?.addEventListener("abort", finish, { once: true });
+      others.add(onChange);
+    });
+  }
+
   return {
-    wait(row, timeoutMs, signal) {
-      const last = ended.get(row.seq);
-      if (last !== undefined) {
-        return Promise.resolve(last);
-      }
-      if (isReleased || isSettled(row) || timeoutMs <= 0 || signal?.aborted === true) {
-        return Promise.resolve(row);
-      }
-      return new Promise((resolve) => {
-        let last = row;
-        const others = waiting.get(row.seq) ?? new Set();
-        waiting.set(row.seq, others);
-
-        function finish(): void {
-          others.delete(onChange);
-          if (others.size === 0) {
-            waiting.delete(row.seq);
-          }
-          cancelTimer();
-          signal?.removeEventListener("abort", finish);
-          resolve(last);
-        }
-        function onChange(changed?: DeliveryRow): void {
-          last = changed ?? last;
-          if (changed === undefined || isSettled(changed)) {
-            finish();
-          }
-        }
-
-        const cancelTimer = clock.setTimer(finish, timeoutMs);
-        signal?.addEventListener("abort", finish, { once: true });
-        others.add(onChange);
-      });
-    },
+    wait: (row, timeoutMs, signal) => waitUntil(isSettled, row, timeoutMs, signal),
+    waitForEnd: (row, signal) => waitUntil(isEnded, row, Number.POSITIVE_INFINITY, signal),
     tell(row) {
       ended.delete(row.seq);
       if (row.state !== DeliveryState.STORED) {
@@ -85,6 +96,10 @@ export function createDeliveryWaiters(clock: Clock): DeliveryWaiters {
       }
     },
   };
+}
+
+function isEnded({ state }: DeliveryRow): boolean {
+  return state !== DeliveryState.STORED;
 }
 
 function isSettled({ state, failure }: DeliveryRow): boolean {

@@ -57,6 +57,7 @@ export function openStore(options: OpenStoreOptions): OpenedStore {
 
   return {
     salt: store.salt,
+    sessionKey: store.sessionKey,
     damage,
     wasUnclean,
     runAll: runWithBallast(db, store, ballast),

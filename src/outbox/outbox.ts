@@ -123,7 +123,7 @@ export function createOutbox(deps: OutboxDeps): Outbox {
         delivery,
         operation: options.operation,
         caller: options.caller,
-        isByGateway: false,
+        isByGateway: options.isByGateway === true,
         requestId: options.requestId,
         contentHash: options.requestId === "" ? "" : hashOf(delivery),
         nowMs: clock.now(),
@@ -185,7 +185,12 @@ export function createOutbox(deps: OutboxDeps): Outbox {
       const row = await waiters.wait(accepted.row, waitMs, options.signal);
       return options.waitFor === "delivered" && row.state === DeliveryState.REJECTED
         ? { kind: "failed", failure: rejectionOf(row) }
-        : { kind: "accepted", receipt: receiptOf(row), answer: row.answer };
+        : {
+            kind: "accepted",
+            receipt: receiptOf(row),
+            answer: row.answer,
+            ended: async (signal) => receiptOf(await waiters.waitForEnd(row, signal)),
+          };
     },
 
     async inOrder(task, caller, signal, run) {
@@ -193,7 +198,7 @@ export function createOutbox(deps: OutboxDeps): Outbox {
       if (state !== undefined && state.caller !== caller) {
         return { kind: "unknown" };
       }
-      if (state?.hasOutcome === true) {
+      if (state !== undefined && state.outcomeBy !== "nobody") {
         return { kind: "finished" };
       }
       return { kind: "done", result: await order.run(`${task.upstream}/${task.key}`, run, signal) };
@@ -261,7 +266,9 @@ function refusalOf(refusal: Refusal, { upstream, taskId, attempt }: NewDelivery)
     case "taskUnknown":
       return createFailure(ErrorReason.TASK_UNKNOWN, `there is no task ${task}`, { metadata });
     case "taskFinished":
-      return createFailure(ErrorReason.TASK_FINISHED, `the task ${task} has an outcome`, { metadata });
+      return refusal.isByGateway
+        ? createFailure(ErrorReason.LEASE_EXPIRED, `the task ${task} was reported as lost`, { metadata })
+        : createFailure(ErrorReason.TASK_FINISHED, `the task ${task} has an outcome`, { metadata });
     case "conflictingOutcome":
       return createFailure(ErrorReason.CONFLICTING_OUTCOME, `the task ${task} has another outcome`, {
         metadata: {

@@ -17,6 +17,7 @@ export function createPrune(db: DatabaseSync, rows: Rows) {
   );
   const deleteTasks = db.prepare(
     `DELETE FROM task WHERE id IN (SELECT id FROM task t WHERE pending = 0 AND touched_ms < ?
+       AND (lease_begin_ms IS NULL OR lease_end_ms IS NOT NULL OR outcome_tag IS NOT NULL)
        AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.task = t.id) LIMIT ?)`,
   );
 

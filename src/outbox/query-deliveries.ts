@@ -2,16 +2,7 @@ import type { DatabaseSync } from "node:sqlite";
 import { deliveryMatches } from "./delivery-matches.ts";
 import { DamagedDatabaseError } from "./schema.ts";
 import type { Rows } from "./sqlite-rows.ts";
-import type {
-  DeliveryRow,
-  ListOp,
-  ListResult,
-  TaskOp,
-  TaskState,
-  VerifyOp,
-  VerifyResult,
-  WaitingOp,
-} from "./store.ts";
+import type { DeliveryRow, ListOp, ListResult, VerifyOp, VerifyResult, WaitingOp } from "./store.ts";
 
 /** Prepares what is read and changes nothing. */
 export function createQueries(db: DatabaseSync, rows: Rows) {
@@ -26,7 +17,6 @@ export function createQueries(db: DatabaseSync, rows: Rows) {
     `WHERE t.lane IN (SELECT id FROM lane WHERE upstream = ?) AND t.urgent = 1 AND t.head_due_ms IS NOT NULL
        AND d.seq = t.outcome_seq AND d.seq > ? ORDER BY d.seq LIMIT ?`,
   );
-  const taskByKey = db.prepare("SELECT caller, outcome_tag FROM task WHERE upstream = ? AND key = ?");
 
   // Filters are rare: rows that do not fit are read and left out, so many at most
   // that nothing else waits long.
@@ -66,11 +56,6 @@ export function createQueries(db: DatabaseSync, rows: Rows) {
 
     waiting: ({ upstream, afterSeq, limit }: WaitingOp): DeliveryRow[] =>
       waitingOutcomes.all(upstream, afterSeq, limit).map((columns) => rows.read(columns).row),
-
-    task({ upstream, key }: TaskOp): TaskState | undefined {
-      const task = taskByKey.get(upstream, key);
-      return task && { caller: String(task.caller), hasOutcome: task.outcome_tag !== null };
-    },
 
     verify({ afterSeq, limit }: VerifyOp): VerifyResult {
       const read = wholeAfter.all(afterSeq, limit).map(rows.read);

@@ -2,7 +2,7 @@ import type { DatabaseSync } from "node:sqlite";
 import { readMeta, writeMeta } from "./meta.ts";
 
 /** The version of the schema that this code reads and writes. */
-export const schemaVersion = 1;
+export const schemaVersion = 2;
 
 // Version 1 has what leases, tracing and several gateways on one store need,
 // although nothing fills it yet: a later version then need not rewrite the rows.
@@ -103,6 +103,7 @@ const migrations: readonly string[] = [
 
   CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
   `,
+  `CREATE INDEX task_by_lease ON task (id) WHERE lease_begin_ms IS NOT NULL AND lease_end_ms IS NULL;`,
 ];
 
 /** What is found in a database cannot have been written by anybody. */

@@ -30,6 +30,11 @@ export interface StoredDelivery extends ClaimedDelivery {
   readonly isIntact: boolean;
 }
 
+/** What first names a task: a report, or a lease. */
+type NamingOfTask = Pick<AcceptOp, "caller" | "nowMs"> & {
+  readonly delivery: Pick<AcceptOp["delivery"], "upstream" | "key" | "taskId" | "attempt">;
+};
+
 type Columns = Record<string, null | number | bigint | string | Uint8Array>;
 
 const kinds: readonly DeliveryKind[] = ["status", "output", "log", "outcome"];
@@ -104,7 +109,7 @@ export function createRows(db: DatabaseSync, salt: number) {
     findTask: (upstream: string, key: string) => taskByKey.get(upstream, key) as TaskRow | undefined,
 
     /** Adds a task and returns its number. */
-    addTask({ delivery, caller, nowMs }: AcceptOp, lane: number): number {
+    addTask({ delivery, caller, nowMs }: NamingOfTask, lane: number): number {
       const { upstream, key, taskId, attempt } = delivery;
       return Number(insertTask.run(upstream, key, lane, taskId, attempt, caller, nowMs).lastInsertRowid);
     },

@@ -1,8 +1,11 @@
+import { randomBytes } from "node:crypto";
 import type { DatabaseSync } from "node:sqlite";
 import { createAccept } from "./accept-report.ts";
 import { createAttempts } from "./claim-deliveries.ts";
 import { doubtFloorMs } from "./doubt-floor.ts";
 import { createLanes, type Quota } from "./lanes.ts";
+import { createLeases } from "./lease-rows.ts";
+import { readMeta, writeMeta } from "./meta.ts";
 import { createMove } from "./move-delivery.ts";
 import { createPrune } from "./prune-store.ts";
 import { createQueries } from "./query-deliveries.ts";
@@ -12,6 +15,8 @@ import type { ResultOf, StoreOp } from "./store.ts";
 /** A store on an open database, without threads: each call is one transaction. */
 export interface SqliteStore {
   readonly salt: number;
+  /** A secret of this store, to sign session ids with. */
+  readonly sessionKey: string;
   /** Does the operations in one transaction. Throws, and nothing is done, when it cannot be committed. */
   runAll(ops: readonly StoreOp[]): ResultOf<StoreOp>[];
 }
@@ -38,6 +43,7 @@ export function createSqliteStore(
   const { retry, discard } = createMove(db, rows, lanes);
   const prune = createPrune(db, rows);
   const queries = createQueries(db, rows);
+  const leases = createLeases(db, rows, lanes);
 
   function run(op: StoreOp): ResultOf<StoreOp> {
     switch (op.type) {
@@ -58,7 +64,17 @@ export function createSqliteStore(
       case "list":
         return queries.list(op);
       case "task":
-        return queries.task(op);
+        return leases.standing(op);
+      case "beginLease":
+        return leases.begin(op);
+      case "endLease":
+        return leases.end(op);
+      case "lease":
+        return leases.find(op);
+      case "leases":
+        return leases.list(op);
+      case "acceptedRequests":
+        return leases.acceptedRequests(op);
       case "waiting":
         return queries.waiting(op);
       case "prune":
@@ -74,6 +90,7 @@ export function createSqliteStore(
 
   return {
     salt,
+    sessionKey: readSessionKey(db),
     runAll(ops) {
       db.exec("BEGIN IMMEDIATE");
       try {
@@ -98,6 +115,15 @@ function readSalt(db: DatabaseSync, randomSalt: number): number {
     String(randomSalt),
   );
   return Number(db.prepare("SELECT value FROM meta WHERE name = 'salt'").get()?.value);
+}
+
+function readSessionKey(db: DatabaseSync): string {
+  const before = readMeta(db, "session_key");
+  const key = before ?? randomBytes(32).toString("base64");
+  if (before === undefined) {
+    writeMeta(db, "session_key", key);
+  }
+  return key;
 }
 
 function doubtWhatWasUnderWay(db: DatabaseSync, nowMs: number): void {

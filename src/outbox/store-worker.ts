@@ -15,7 +15,13 @@ export interface StoreWorkerData {
 
 /** What the worker says: first how the store is, then what came of each batch. */
 export type StoreWorkerMessage =
-  | { kind: "opened"; salt: number; damage: string | undefined; wasUnclean: boolean }
+  | {
+      kind: "opened";
+      salt: number;
+      sessionKey: string;
+      damage: string | undefined;
+      wasUnclean: boolean;
+    }
   | { kind: "notOpened"; message: string }
   | { kind: "committed"; results: Batch<OpResult> }
   /** `isFatal`: nothing that is stored from now on would be safe. */
@@ -30,7 +36,8 @@ function say(message: StoreWorkerMessage): void {
 
 try {
   const store = openStore({ directory, synchronous, quota, nowMs: Date.now() });
-  say({ kind: "opened", salt: store.salt, damage: store.damage, wasUnclean: store.wasUnclean });
+  const { salt, sessionKey, damage, wasUnclean } = store;
+  say({ kind: "opened", salt, sessionKey, damage, wasUnclean });
   parentPort?.on("message", (batch: Batch<StoreOp>) => {
     // Nobody sends an empty one but to close.
     if (batch.length === 0) {

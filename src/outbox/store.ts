@@ -1,6 +1,7 @@
 import type { DeliveryState } from "../../gen/taskgate/v1/receipt_pb.ts";
 import type { DeliveryKind, NewDelivery } from "../model/delivery.ts";
 import type { DeliveryFilter } from "../model/delivery-desk.ts";
+import type { LeaseRecord, TaskStanding } from "../model/lease.ts";
 
 /** A delivery as it is in the store, without its payload. Times are the wall clock's. */
 export interface DeliveryRow {
@@ -73,7 +74,8 @@ export interface KeepRefusedOp {
 export type Refusal =
   | { reason: "requestIdReused" }
   | { reason: "taskUnknown" }
-  | { reason: "taskFinished" }
+  /** `isByGateway`: its outcome was said in a lost worker's name. */
+  | { reason: "taskFinished"; isByGateway: boolean }
   | { reason: "conflictingOutcome"; isByGateway: boolean; deliveryId: string }
   | { reason: "full"; limit: string };
 
@@ -193,9 +195,51 @@ export interface TaskOp {
   key: string;
 }
 
-export interface TaskState {
+/** Writes that a session holds a task, unless the task is another caller's or has an outcome. */
+export interface BeginLeaseOp {
+  type: "beginLease";
+  lease: LeaseRecord;
+  nowMs: number;
+}
+
+export type BeginLeaseResult = { kind: "begun" } | { kind: "refused"; standing: TaskStanding };
+
+/** Writes that a session holds a task no more. Does nothing when another one does. */
+export interface EndLeaseOp {
+  type: "endLease";
+  upstream: string;
+  key: string;
+  sessionId: string;
+  nowMs: number;
+}
+
+/** Finds the lease that a task has. */
+export interface LeaseOp {
+  type: "lease";
+  upstream: string;
+  key: string;
+}
+
+/** Lists leases, in the order in which their tasks were named first. */
+export interface LeasesOp {
+  type: "leases";
+  afterId: number;
+  limit: number;
+}
+
+export interface LeasesResult {
+  leases: LeaseRecord[];
+  /** Where to go on; null: there are no more. */
+  lastId: number | null;
+}
+
+/** Lists the last request ids of a session, oldest first, as their frames carried them. */
+export interface AcceptedRequestsOp {
+  type: "acceptedRequests";
   caller: string;
-  hasOutcome: boolean;
+  operation: string;
+  sessionId: string;
+  limit: number;
 }
 
 /** Finds outcomes that wait for their next attempt. */
@@ -258,7 +302,12 @@ export interface StoreOps {
   discard: { op: MoveOp; result: MoveResult };
   get: { op: GetOp; result: DeliveryRow | undefined };
   list: { op: ListOp; result: ListResult };
-  task: { op: TaskOp; result: TaskState | undefined };
+  task: { op: TaskOp; result: TaskStanding | undefined };
+  beginLease: { op: BeginLeaseOp; result: BeginLeaseResult };
+  endLease: { op: EndLeaseOp; result: undefined };
+  lease: { op: LeaseOp; result: LeaseRecord | undefined };
+  leases: { op: LeasesOp; result: LeasesResult };
+  acceptedRequests: { op: AcceptedRequestsOp; result: string[] };
   waiting: { op: WaitingOp; result: DeliveryRow[] };
   prune: { op: PruneOp; result: PruneResult };
   backlog: { op: BacklogOp; result: LaneBacklog[] };

@@ -21,6 +21,8 @@ export interface WorkerStore extends Store {
   readonly damage: string | undefined;
   /** The last process did not close it: its rows should be compared with their checksums. */
   readonly wasUnclean: boolean;
+  /** A secret of this store, to sign session ids with. */
+  readonly sessionKey: string;
 }
 
 interface Waiting {
@@ -127,6 +129,7 @@ export async function openWorkerStore(options: WorkerStoreOptions): Promise<Work
 
   return {
     salt: opened.salt,
+    sessionKey: opened.sessionKey,
     damage: opened.damage,
     wasUnclean: opened.wasUnclean,
     run: <Op extends StoreOp>(op: Op) =>

@@ -1,7 +1,12 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
-import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
+import {
+  BadRequestSchema,
+  type ErrorInfo,
+  ErrorInfoSchema,
+  RetryInfoSchema,
+} from "../../gen/google/rpc/error_details_pb.ts";
+import { ErrorReason, ErrorReasonSchema } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import type { Failure } from "../../gen/taskgate/v1/receipt_pb.ts";
 import { createFailure, reasonName } from "../model/failure.ts";
 
@@ -53,6 +58,26 @@ const maxMetadataLength = 300;
 
 function cut(text: string, maxLength: number): string {
   return text.length > maxLength ? `${text.slice(0, maxLength - 3).replace(/\p{Cs}$/u, "")}...` : text;
+}
+
+/** Turns an error into the failure that it would be in a frame. Anything but a `ConnectError` is a defect. */
+export function failureOfError(error: unknown): Failure {
+  if (!(error instanceof ConnectError)) {
+    throw error;
+  }
+  const details = error.details.flatMap((detail) =>
+    "desc" in detail && detail.desc === ErrorInfoSchema ? [detail.value as ErrorInfo] : [],
+  );
+  const [info] = details;
+  const reason = ErrorReasonSchema.values.find(({ localName }) => localName === info?.reason);
+  return createFailure(
+    (reason?.number as ErrorReason | undefined) ?? ErrorReason.INTERNAL,
+    error.rawMessage,
+    {
+      code: error.code,
+      metadata: info?.metadata ?? {},
+    },
+  );
 }
 
 const reasonsByCode = new Map<Code, ErrorReason>([

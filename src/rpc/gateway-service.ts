@@ -6,7 +6,8 @@ import type { Limits } from "../model/limits.ts";
 import { createRoute, type Route } from "../model/route.ts";
 import { callerKey } from "./caller.ts";
 import { createDeliveryRpcs, type DeliveryRpcDeps } from "./delivery-rpcs.ts";
-import { notImplemented } from "./errors.ts";
+import { limitsMessage } from "./limits-message.ts";
+import { createSessionRpcs, type SessionRpcDeps } from "./session-rpcs.ts";
 
 export interface GatewayServiceDeps {
   version: string;
@@ -23,6 +24,7 @@ export interface GatewayServiceDeps {
   now: () => number;
   isDraining: () => boolean;
   deliveries: DeliveryRpcDeps;
+  sessions: SessionRpcDeps;
 }
 
 /** Creates the service that is about the gateway itself. */
@@ -33,18 +35,10 @@ export function createGatewayRoute(deps: GatewayServiceDeps): Route {
 }
 
 function createGatewayService(deps: GatewayServiceDeps): ServiceImpl<typeof GatewayService> {
-  const { limits } = deps;
   const unchanging = {
     version: deps.version,
     upstreams: [...deps.upstreams],
-    limits: {
-      maxMessageBytes: BigInt(limits.maxMessageBytes),
-      maxPayloadBytes: BigInt(limits.maxPayloadBytes),
-      maxLogBytes: BigInt(limits.maxLogBytes),
-      maxPayloadDepth: limits.maxPayloadDepth,
-      maxCallDuration: durationFromMs(limits.maxWaitMs),
-      defaultCallDuration: durationFromMs(limits.defaultWaitMs),
-    },
+    limits: limitsMessage(deps.limits),
     durable: deps.durable,
     requestIdRetention: durationFromMs(deps.requestIdRetentionMs),
     heartbeatInterval: durationFromMs(deps.heartbeatIntervalMs),
@@ -58,11 +52,6 @@ function createGatewayService(deps: GatewayServiceDeps): ServiceImpl<typeof Gate
       roles: [...context.values.get(callerKey).roles],
     }),
     ...createDeliveryRpcs(deps.deliveries),
-    listSessions() {
-      throw notImplemented("ListSessions");
-    },
-    drain() {
-      throw notImplemented("Drain");
-    },
+    ...createSessionRpcs(deps.sessions),
   };
 }

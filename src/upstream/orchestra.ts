@@ -1,7 +1,8 @@
 import type { AttemptResult } from "../model/attempt-result.ts";
 import type { UpstreamCapabilities } from "../model/capabilities.ts";
 import type { DeliveryUpstream, NewDelivery } from "../model/delivery.ts";
-import { isRunOutcome, type RunReport, runKeyText } from "../model/run-report.ts";
+import type { LeasedTask, LeaseRecord } from "../model/lease.ts";
+import { isRunOutcome, type RunKey, type RunReport, runKeyText } from "../model/run-report.ts";
 import type { HttpClient } from "./http-client.ts";
 import { excerpt, failedAnswer, failedExchange, type HttpAnswer, meaningOfStatus } from "./http-failure.ts";
 
@@ -32,20 +33,32 @@ export interface OrchestraOptions {
  * every other status ends the run.
  */
 export function prepareRunReport(report: RunReport): NewDelivery {
-  const { taskRunId, attempt } = report.run;
   const status = report.kind === "status" ? (report.status ?? "RUNNING") : undefined;
   const isOutcome = status !== undefined && isRunOutcome(status);
   return {
-    upstream: "orchestra",
-    lane: "orchestra",
-    key: runKeyText(report.run),
-    taskId: taskRunId,
-    attempt: String(attempt),
+    ...runTask(report.run),
     kind: isOutcome ? "outcome" : report.kind,
     outcomeTag: isOutcome ? status : "",
     target: "",
     body: orchestraEvent(report),
   };
+}
+
+/** The run as a task that is leased. */
+export function runTask(run: RunKey): LeasedTask {
+  return {
+    upstream: "orchestra",
+    lane: "orchestra",
+    key: runKeyText(run),
+    taskId: run.taskRunId,
+    attempt: String(run.attempt),
+  };
+}
+
+/** Says how Orchestra is told that a run's worker is lost. */
+export function prepareLostRun({ task }: LeaseRecord, why: string): NewDelivery {
+  const run = { taskRunId: task.taskId, attempt: Number(task.attempt) };
+  return prepareRunReport({ run, kind: "status", status: "FAILED", message: why });
 }
 
 /**

@@ -153,7 +153,8 @@ describe("retrying by hand", () => {
     });
     expect(store.run({ type: "task", upstream: "orchestra", key: "a/0" })).toEqual({
       caller: "alice",
-      hasOutcome: true,
+      outcomeBy: "worker",
+      sessionId: "",
     });
   });
 

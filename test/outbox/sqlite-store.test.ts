@@ -140,7 +140,7 @@ describe("opening again", () => {
     db.exec(
       `PRAGMA user_version = ${schemaVersion + 1}; UPDATE meta SET value = '${schemaVersion + 1}' WHERE name = 'schema'`,
     );
-    expect(() => migrate(db)).toThrow(/schema version 2.*use the version that wrote it/);
+    expect(() => migrate(db)).toThrow(/schema version 3.*use the version that wrote it/);
     expect(db.prepare("PRAGMA user_version").get()).toEqual({ user_version: schemaVersion + 1 });
     db.close();
   });
@@ -198,9 +198,9 @@ describe("questions", () => {
     const ask = () => store.run({ type: "task", upstream: "orchestra", key: "a/0" });
     expect(ask()).toBeUndefined();
     store.accept(newReport("status", "a", "x"));
-    expect(ask()).toEqual({ caller: "alice", hasOutcome: false });
+    expect(ask()).toEqual({ caller: "alice", outcomeBy: "nobody", sessionId: "" });
     store.accept(newReport("outcome", "a", "done"));
-    expect(ask()).toEqual({ caller: "alice", hasOutcome: true });
+    expect(ask()).toEqual({ caller: "alice", outcomeBy: "worker", sessionId: "" });
   });
 });
 

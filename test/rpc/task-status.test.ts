@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import { GatewayService } from "../../gen/taskgate/v1/gateway_pb.ts";
 import { DeliveryState, type Receipt, WaitFor } from "../../gen/taskgate/v1/receipt_pb.ts";
+import { Directive, type OnLost } from "../../gen/taskgate/v1/session_pb.ts";
 import { TaskRunStatus, TaskStatusService } from "../../gen/taskgate/v1/task_status_pb.ts";
 import { type Caller, type TestClient, testClients } from "../support/clients.ts";
 import { findDelivery, receiptLine, settled } from "../support/deliveries.ts";
@@ -378,11 +379,52 @@ describe.each(testClients)("TaskStatusService over $name", (client) => {
     });
   });
 
-  test("what is not there yet says so", async () => {
+  test("a heartbeat begins a lease, renews it, and says when to come again", async () => {
     const { caller } = await useOrchestra(client);
-    expect(await caller.fail(heartbeatRun, { taskRunId: run })).toMatchObject({
-      code: Code.Unimplemented,
-      reason: "NOT_IMPLEMENTED",
+    const begun = await caller.call(heartbeatRun, { taskRunId: run });
+    expect(begun).toMatchObject({
+      directive: Directive.CONTINUE,
+      cause: ErrorReason.UNSPECIFIED,
+      leaseDuration: { seconds: 30n },
+      nextHeartbeat: { seconds: 10n },
+    });
+    expect(begun.sessionId).toMatch(/^[\w-]{32}$/);
+    const { sessionId } = begun;
+    expect(await caller.call(heartbeatRun, { taskRunId: run, sessionId })).toMatchObject({ sessionId });
+    // A shell script need not remember it.
+    expect(await caller.call(heartbeatRun, { taskRunId: run })).toMatchObject({ sessionId });
+  });
+
+  test("a heartbeat after the end is no error, and says that it is over", async () => {
+    const { caller } = await useOrchestra(client);
+    const { sessionId } = await caller.call(heartbeatRun, { taskRunId: run });
+    await caller.call(updateTask, { taskRunId: run, status: TaskRunStatus.SUCCEEDED, sessionId });
+    for (const shown of [sessionId, ""]) {
+      expect(await caller.call(heartbeatRun, { taskRunId: run, sessionId: shown })).toMatchObject({
+        directive: Directive.CANCEL,
+        cause: ErrorReason.TASK_FINISHED,
+        sessionId: "",
+      });
+    }
+  });
+
+  test("a session that was never given is told to open anew, and may report nothing", async () => {
+    const { caller } = await useOrchestra(client);
+    const foreign = (await caller.call(heartbeatRun, { taskRunId: otherRun })).sessionId;
+    expect(await caller.call(heartbeatRun, { taskRunId: run, sessionId: foreign })).toMatchObject({
+      directive: Directive.RECONNECT,
+      cause: ErrorReason.SESSION_UNKNOWN,
+    });
+    expect(
+      await caller.fail(updateTask, { taskRunId: run, message: "hello", sessionId: foreign }),
+    ).toMatchObject({ code: Code.NotFound, reason: "SESSION_UNKNOWN" });
+  });
+
+  test("a heartbeat for a run that is none names the field", async () => {
+    const { caller } = await useOrchestra(client);
+    expect(await caller.fail(heartbeatRun, { taskRunId: "x", onLost: 7 as OnLost })).toMatchObject({
+      code: Code.InvalidArgument,
+      violations: { task_run_id: "is not a UUID", on_lost: "is 7, which is not a member of the enum" },
     });
   });
 });

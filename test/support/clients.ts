@@ -104,6 +104,15 @@ const definitions = grpc.loadPackageDefinition(
   ),
 ) as unknown as { taskgate: { v1: Record<string, grpc.ServiceClientConstructor> } };
 
+/** A service as grpc-js knows it. */
+export function loadService(name: string): grpc.ServiceClientConstructor {
+  const Service = definitions.taskgate.v1[name];
+  if (Service === undefined) {
+    throw new Error(`grpc-js knows no ${name}`);
+  }
+  return Service;
+}
+
 // grpc-js sends and receives what protobuf.js makes of the messages; protobuf-es
 // only gives and takes them as bytes.
 function connectGrpcJs(address: string, headers: Record<string, string> = {}): Caller {
@@ -114,10 +123,7 @@ function connectGrpcJs(address: string, headers: Record<string, string> = {}): C
     }
   });
   return withFail(async (method, request, options = {}) => {
-    const Service = definitions.taskgate.v1[method.parent.name];
-    if (Service === undefined) {
-      throw new Error(`grpc-js knows no ${method.parent.name}`);
-    }
+    const Service = loadService(method.parent.name);
     let client = clients.get(method.parent.name);
     if (client === undefined) {
       client = new Service(new URL(address).host, grpc.credentials.createInsecure());
@@ -166,7 +172,8 @@ function unaryCall(
   });
 }
 
-function connectErrorOf(error: grpc.ServiceError): ConnectError {
+/** Reads an error of grpc-js as what Connect's would be. */
+export function connectErrorOf(error: grpc.ServiceError): ConnectError {
   const headers = new Headers({ "grpc-status": String(error.code) });
   const [details] = error.metadata.get("grpc-status-details-bin");
   if (Buffer.isBuffer(details)) {
