@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { file_google_rpc_error_details } from "../gen/google/rpc/error_details_pb.ts";
 import { Health } from "../gen/grpc/health/v1/health_pb.ts";
 import { ErrorReason } from "../gen/taskgate/v1/error_reason_pb.ts";
+import { joinCallbackProgress } from "./callback-progress.ts";
 import type { Config } from "./config/config.ts";
 import { joinLeases } from "./gateway-leases.ts";
 import { type GatewayStore, openGatewayStore } from "./gateway-store.ts";
@@ -28,7 +29,12 @@ import type { StreamDeps } from "./rpc/tracked-stream.ts";
 import { tokensOf } from "./tokens.ts";
 import { prepareTaskOutcome } from "./upstream/aidbox.ts";
 import { orchestraCapabilities, prepareLostRun, prepareRunReport, runTask } from "./upstream/orchestra.ts";
-import { callbackTask, prepareCallback } from "./upstream/orchestrator.ts";
+import {
+  callbackLease,
+  orchestratorCapabilities,
+  prepareCallback,
+  prepareLostCallback,
+} from "./upstream/orchestrator.ts";
 import { createUpstreams } from "./upstreams.ts";
 
 // Beyond these a peer gets no connection, or waits with its next call.
@@ -92,7 +98,7 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
     clock,
     steadyNow,
     leaseDurationMs,
-    prepareLost: { orchestra: prepareLostRun },
+    prepareLost: { orchestra: prepareLostRun, orchestrator: prepareLostCallback },
     log,
   });
   const openStreams: StreamDeps["openStreams"] = new Set();
@@ -135,13 +141,12 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
       capabilities: orchestraCapabilities,
     }),
     createCallbackRoute({
+      ...streams,
       bases: upstreams.callbackBases,
       complete: (target, body, options) => leases.submit(prepareCallback(target, body), options),
-      progress: (target, body, caller, signal) =>
-        outbox.inOrder(callbackTask(target), caller, signal, () =>
-          orchestrator.progress(target, body, signal),
-        ),
-      limits,
+      progress: joinCallbackProgress(orchestrator, () => outbox, leases.book),
+      leaseOf: callbackLease,
+      capabilities: orchestratorCapabilities,
     }),
     createExecutorRoute({
       upstream: aidbox,

@@ -59,6 +59,7 @@ export interface PreparedReport {
 
 /** One task on its stream, once it is open. */
 export interface TrackedTask {
+  sessionId(): string;
   /**
    * Submits a report and answers the frame: with a receipt, or with the failure that
    * `prepare` throws or the report comes to. An outcome is answered again at its end.
@@ -181,6 +182,7 @@ export function serveTracked<
       }
 
       const task: TrackedTask = {
+        sessionId: () => sessionId,
         report(requestId, prepare) {
           const prepared = orFailure(prepare);
           if ("failure" in prepared) {

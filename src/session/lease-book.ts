@@ -56,6 +56,7 @@ interface Held {
 const tickMs = 250;
 const maxPauseMs = 1000;
 const lostRetryMs = 1000;
+const maxGone = 10_000;
 
 /** What a session of a worker that holds several tasks is given for. */
 export function workerSessionName(caller: string): string {
@@ -71,6 +72,8 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
   // In the order in which they run out: who beats goes to the end.
   const held = new Map<string, Held>();
   const pause = createPauseDetector(steadyNow, now, maxPauseMs);
+  // Tasks of which their upstream has said that they are over.
+  const gone = new Map<string, ErrorReason>();
   let suspects = new Set<Held>();
   let isDraining = false;
   let isStopped = false;
@@ -183,6 +186,10 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
     if (live !== undefined && live.record.caller !== terms.caller) {
       return { kind: "failed", failure: unknownTask(task) };
     }
+    const cause = gone.get(name);
+    if (cause !== undefined) {
+      return { kind: "answered", answer: cancel(cause) };
+    }
     if (live !== undefined && (sessionId === "" || sessionId === live.record.sessionId)) {
       renew(name, live);
       return { kind: "answered", answer: answerOf(live) };
@@ -284,6 +291,11 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
       if (live !== undefined && live.record.caller !== terms.caller) {
         return { kind: "failed", failure: unknownTask(task) };
       }
+      const cause = gone.get(name);
+      if (cause !== undefined && isGenuine(sessionId, task, terms.caller)) {
+        return { kind: "ended", sessionId, cause };
+      }
+      gone.delete(name);
       if (sessionId !== "") {
         return resume(task, terms, sessionId);
       }
@@ -363,7 +375,20 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
     },
 
     ended(task, cause) {
-      drop(nameOf(task), cause);
+      const name = nameOf(task);
+      const lease = drop(name, cause);
+      if (cause === ErrorReason.TASK_FINISHED) {
+        return;
+      }
+      // Only the upstream knows: nothing of it is stored.
+      gone.set(name, cause);
+      const [oldest] = gone.keys();
+      if (gone.size > maxGone && oldest !== undefined) {
+        gone.delete(oldest);
+      }
+      if (lease !== undefined) {
+        store.end(lease.record).catch(deps.onUnexpectedError);
+      }
     },
 
     async reopened(task) {

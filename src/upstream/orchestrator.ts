@@ -5,6 +5,7 @@ import { type CallbackTarget, callbackKey, parseCallbackUrl } from "../model/cal
 import type { UpstreamCapabilities } from "../model/capabilities.ts";
 import type { DeliveryUpstream, NewDelivery } from "../model/delivery.ts";
 import { createFailure, failureWithReason } from "../model/failure.ts";
+import type { LeasedTask, LeaseRecord } from "../model/lease.ts";
 import type { HttpClient } from "./http-client.ts";
 import {
   contentTypeWords,
@@ -18,7 +19,8 @@ import {
 /** What the Workflow Orchestrator can do. */
 export const orchestratorCapabilities: UpstreamCapabilities = {
   pull: false,
-  cancelDetection: false,
+  // From a progress that is refused behind one that was accepted.
+  cancelDetection: true,
   handBack: false,
   progress: true,
 };
@@ -55,23 +57,50 @@ export interface Orchestrator extends DeliveryUpstream {
   progress(target: CallbackTarget, body: string, signal?: AbortSignal): Promise<AttemptResult>;
 }
 
-/** The task that a callback is: what order is per. */
-export function callbackTask(target: CallbackTarget): Pick<NewDelivery, "upstream" | "key"> {
-  return { upstream: "orchestrator", key: callbackKey(target) };
+/** The task that a callback is: what order and leases are per. */
+export function callbackTask(target: CallbackTarget): LeasedTask {
+  return {
+    upstream: "orchestrator",
+    lane: `orchestrator ${target.base}`,
+    key: callbackKey(target),
+    taskId: target.processId,
+    attempt: "",
+  };
+}
+
+/** What is kept of a callback for the case that its worker is lost: a JSON object as text is sent then. */
+export function callbackLease(target: CallbackTarget, body: string) {
+  const lostPayload = JSON.stringify({ target: target.base + target.route, body });
+  return { task: callbackTask(target), lostPayload };
+}
+
+/** Says how the Orchestrator is told that a callback's worker is lost. */
+export function prepareLostCallback({ task, lostPayload }: LeaseRecord): NewDelivery {
+  const { target, body } = JSON.parse(lostPayload) as { target: string; body: string };
+  return { ...task, kind: "outcome", outcomeTag: tagOf(body), target, body };
+}
+
+/**
+ * Says whether a refused progress means that nobody waits for the result any more:
+ * one was accepted before, and now the process is gone or does not await.
+ */
+export function isOver({ kind, failure }: AttemptFailure): boolean {
+  return kind === "tooEarly" || (kind === "rejected" && failure.metadata.http_status === "404");
 }
 
 /** Says how a result, a JSON object as text, leaves for the Orchestrator. */
 export function prepareCallback(target: CallbackTarget, body: string): NewDelivery {
   return {
     ...callbackTask(target),
-    lane: `orchestrator ${target.base}`,
-    taskId: target.processId,
-    attempt: "",
     kind: "outcome",
-    outcomeTag: hash("sha256", body, "base64"),
+    outcomeTag: tagOf(body),
     target: target.base + target.route,
     body,
   };
+}
+
+function tagOf(body: string): string {
+  return hash("sha256", body, "base64");
 }
 
 /** Creates the way to the configured Orchestrators. */

@@ -347,7 +347,8 @@ export type HeartbeatCallbackRequest = Message<"taskgate.v1.HeartbeatCallbackReq
   } | { case: undefined; value?: undefined };
 
   /**
-   * The session that speaks; unset begins one.
+   * The session that speaks. Unset: the one that holds the callback, or a new
+   * one where none does.
    *
    * @generated from field: string session_id = 7;
    */
@@ -823,7 +824,11 @@ export const CallbackService: GenService<{
    *   the form above, or not behind a configured base.
    * - FAILED_PRECONDITION (UPSTREAM_NOT_CONFIGURED): no Orchestrator.
    * - RESOURCE_EXHAUSTED (TOO_MANY_SESSIONS): no room for another session.
-   * - UNIMPLEMENTED (NOT_IMPLEMENTED): this version has no leases yet.
+   * - NOT_FOUND (TASK_UNKNOWN): the callback is another caller's.
+   * - UNAVAILABLE (INTERNAL): the lease could not be stored; retry after the
+   *   given delay.
+   *
+   * What has become of the session is no error: it is the answer's directive.
    *
    * @generated from rpc taskgate.v1.CallbackService.HeartbeatCallback
    */
@@ -845,13 +850,20 @@ export const CallbackService: GenService<{
    *   second `open`, a wrong field in `open`.
    * - PERMISSION_DENIED (CALLBACK_NOT_ALLOWED): a route or URL that is not of
    *   the form above, or not behind a configured base.
-   * - NOT_FOUND (SESSION_UNKNOWN): the session to resume is not there.
+   * - NOT_FOUND (SESSION_UNKNOWN): the session to resume was never one of the
+   *   callback.
+   * - NOT_FOUND (TASK_UNKNOWN): the callback is another caller's.
+   * - FAILED_PRECONDITION (LEASE_SUPERSEDED): another session holds the
+   *   callback.
+   * - FAILED_PRECONDITION (TASK_FINISHED, LEASE_EXPIRED): a new session for a
+   *   callback that has its outcome, said by a worker or in a lost one's name.
    * - FAILED_PRECONDITION (UPSTREAM_NOT_CONFIGURED): no Orchestrator.
    * - ABORTED (LEASE_SUPERSEDED): another stream resumed the session or took
    *   over the callback.
    * - RESOURCE_EXHAUSTED (TOO_MANY_SESSIONS): no room for another session.
    * - UNAVAILABLE (DRAINING): the gateway takes no new session.
-   * - UNIMPLEMENTED (NOT_IMPLEMENTED): this version has no streams yet.
+   * - UNAVAILABLE (INTERNAL): the lease could not be stored; retry after the
+   *   given delay.
    *
    * @generated from rpc taskgate.v1.CallbackService.TrackCallback
    */

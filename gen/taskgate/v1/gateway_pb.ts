@@ -859,7 +859,6 @@ export const GatewayService: GenService<{
    * Errors:
    * - INVALID_ARGUMENT (INVALID_REQUEST): an unknown upstream, an invalid page
    *   size or token.
-   * - UNIMPLEMENTED (NOT_IMPLEMENTED): this version has no sessions yet.
    *
    * @generated from rpc taskgate.v1.GatewayService.ListSessions
    */
@@ -875,8 +874,7 @@ export const GatewayService: GenService<{
    * Upstream: nothing.
    * Repeating: safe.
    *
-   * Errors:
-   * - UNIMPLEMENTED (NOT_IMPLEMENTED): this version cannot drain yet.
+   * Errors: none of its own.
    *
    * @generated from rpc taskgate.v1.GatewayService.Drain
    */

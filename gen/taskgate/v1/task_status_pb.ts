@@ -325,7 +325,8 @@ export type HeartbeatRunRequest = Message<"taskgate.v1.HeartbeatRunRequest"> & {
   onLost: OnLost;
 
   /**
-   * The session that speaks; unset begins one.
+   * The session that speaks. Unset: the one that holds the run, or a new one
+   * where none does.
    *
    * @generated from field: string session_id = 4;
    */
@@ -819,6 +820,8 @@ export const TaskStatusService: GenService<{
    * - FAILED_PRECONDITION (UPSTREAM_NOT_CONFIGURED): no Orchestra.
    * - FAILED_PRECONDITION (UPSTREAM_REJECTED): waited for, and refused for good.
    * - FAILED_PRECONDITION (TASK_FINISHED): the run has its outcome.
+   * - FAILED_PRECONDITION (LEASE_EXPIRED): the run was reported as lost.
+   * - NOT_FOUND (SESSION_UNKNOWN): the session was never one of the run.
    * - FAILED_PRECONDITION (LEASE_SUPERSEDED): another session holds the run.
    * - ALREADY_EXISTS (CONFLICTING_OUTCOME): the run has another outcome.
    * - NOT_FOUND (TASK_UNKNOWN): the task is another caller's.
@@ -849,6 +852,8 @@ export const TaskStatusService: GenService<{
    * - FAILED_PRECONDITION (UPSTREAM_NOT_CONFIGURED): no Orchestra.
    * - FAILED_PRECONDITION (UPSTREAM_REJECTED): waited for, and refused for good.
    * - FAILED_PRECONDITION (TASK_FINISHED): the run has its outcome.
+   * - FAILED_PRECONDITION (LEASE_EXPIRED): the run was reported as lost.
+   * - NOT_FOUND (SESSION_UNKNOWN): the session was never one of the run.
    * - FAILED_PRECONDITION (LEASE_SUPERSEDED): another session holds the run.
    * - NOT_FOUND (TASK_UNKNOWN): the task is another caller's.
    * - ALREADY_EXISTS (REQUEST_ID_REUSED): the `request_id` came with other
@@ -901,7 +906,11 @@ export const TaskStatusService: GenService<{
    *   missing where there is no default.
    * - FAILED_PRECONDITION (UPSTREAM_NOT_CONFIGURED): no Orchestra.
    * - RESOURCE_EXHAUSTED (TOO_MANY_SESSIONS): no room for another session.
-   * - UNIMPLEMENTED (NOT_IMPLEMENTED): this version has no leases yet.
+   * - NOT_FOUND (TASK_UNKNOWN): the run is another caller's.
+   * - UNAVAILABLE (INTERNAL): the lease could not be stored; retry after the
+   *   given delay.
+   *
+   * What has become of the session is no error: it is the answer's directive.
    *
    * @generated from rpc taskgate.v1.TaskStatusService.HeartbeatRun
    */
@@ -921,13 +930,20 @@ export const TaskStatusService: GenService<{
    * Errors that end the stream (a frame that is refused is answered in band):
    * - INVALID_ARGUMENT (INVALID_REQUEST): the first frame is not `open`, a
    *   second `open`, a wrong field in `open`.
-   * - NOT_FOUND (SESSION_UNKNOWN): the session to resume is not there.
+   * - NOT_FOUND (SESSION_UNKNOWN): the session to resume was never one of the
+   *   run.
+   * - NOT_FOUND (TASK_UNKNOWN): the run is another caller's.
+   * - FAILED_PRECONDITION (LEASE_SUPERSEDED): another session holds the
+   *   run.
+   * - FAILED_PRECONDITION (TASK_FINISHED, LEASE_EXPIRED): a new session for a
+   *   run that has its outcome, said by a worker or in a lost one's name.
    * - FAILED_PRECONDITION (UPSTREAM_NOT_CONFIGURED): no Orchestra.
    * - ABORTED (LEASE_SUPERSEDED): another stream resumed the session or took
    *   over the run.
    * - RESOURCE_EXHAUSTED (TOO_MANY_SESSIONS): no room for another session.
    * - UNAVAILABLE (DRAINING): the gateway takes no new session.
-   * - UNIMPLEMENTED (NOT_IMPLEMENTED): this version has no streams yet.
+   * - UNAVAILABLE (INTERNAL): the lease could not be stored; retry after the
+   *   given delay.
    *
    * @generated from rpc taskgate.v1.TaskStatusService.TrackRun
    */
