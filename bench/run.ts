@@ -4,6 +4,7 @@ import { createChildProcesses } from "./child-processes.ts";
 import { runDrain } from "./drain.ts";
 import { runDurableUpdate } from "./durable-update.ts";
 import { runGetInfo } from "./get-info.ts";
+import { runIdleStreams } from "./idle-streams.ts";
 import { describeMachine } from "./machine.ts";
 import { findPinning } from "./pinning.ts";
 import type { Scenario } from "./scenario.ts";
@@ -13,6 +14,7 @@ const scenarios: ReadonlyMap<string, Scenario> = new Map([
   ["get-info", runGetInfo],
   ["durable-update", runDurableUpdate],
   ["drain", runDrain],
+  ["idle-streams", runIdleStreams],
   ["start-up", runStartUp],
 ]);
 

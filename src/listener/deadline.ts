@@ -50,7 +50,12 @@ const maxTimerMs = 2 ** 31 - 1;
 
 /** Rewrites the timeout header of a stream, where it has one, to what a timer can hold: 24 days. */
 export function capStreamDeadline(headers: TimeoutHeaders): void {
-  rewriteTimeout(headers, (askedMs) => askedMs && Math.min(askedMs, maxTimerMs));
+  rewriteTimeout(headers, cappedMs);
+}
+
+/** The time that a stream gets: what was asked for, as far as a timer can hold it. Undefined: no deadline. */
+export function cappedMs(askedMs: number | undefined): number | undefined {
+  return askedMs && Math.min(askedMs, maxTimerMs);
 }
 
 function rewriteTimeout(

@@ -1,28 +1,17 @@
-import {
-  constants,
-  Http2ServerResponse,
-  type IncomingHttpHeaders,
-  type OutgoingHttpHeaders,
-  type ServerHttp2Stream,
-} from "node:http2";
+import { constants, Http2ServerResponse, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import { create, fromBinary, isMessage, type Message, toBinary } from "@bufbuild/protobuf";
-import {
-  Code,
-  ConnectError,
-  type ContextValues,
-  createServiceImplSpec,
-  type MethodImplSpec,
-} from "@connectrpc/connect";
+import { Code, ConnectError, type ContextValues, createServiceImplSpec } from "@connectrpc/connect";
 import { compressedFlag, createAsyncIterable, type UniversalHandler } from "@connectrpc/connect/protocol";
-import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { compressionGzip, universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import type { CallHead } from "../model/access.ts";
 import { pathOf, type Route } from "../model/route.ts";
 import { type BodyBudget, noRoomError, stalledError } from "./body-budget.ts";
 import { headKey, isHost } from "./call-head.ts";
-import { type DeadlinePolicy, grantDeadline, grantedMs, parseGrpcTimeout } from "./deadline.ts";
+import { cappedMs, type DeadlinePolicy, grantDeadline, grantedMs, parseGrpcTimeout } from "./deadline.ts";
 import type { DescribeError } from "./describe-errors.ts";
+import { answer, answerError, headBytes, type LaneCall, type LaneMethod } from "./lane-answer.ts";
 import { headersOf, LaneContext } from "./lane-context.ts";
+import { serveStream } from "./stream-lane.ts";
 
 export interface FastLaneOptions {
   routes: readonly Route[];
@@ -41,37 +30,20 @@ export interface FastLaneOptions {
 /** Serves a stream and returns true, or leaves it untouched and returns false. */
 export type FastLane = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => boolean;
 
-interface LaneMethod {
-  path: string;
-  spec: Extract<MethodImplSpec, { kind: "unary" }>;
-  handler: UniversalHandler;
-}
-
-/** One call on its way through the lane. */
-interface LaneCall {
-  stream: ServerHttp2Stream;
-  headers: IncomingHttpHeaders;
-  method: LaneMethod;
-  context: LaneContext;
-}
-
-// As Connect: smaller messages are not worth it.
-const compressMinBytes = 1024;
-const headBytes = 5;
-
 /**
- * Creates the fast lane: unary `application/grpc` calls over HTTP/2, served from
- * the stream's events to the same handlers, without Connect's layers of async
- * generators, which cost more than the rest of a call. A client cannot tell the
- * difference: whatever is unusual about a call, before or after its body was
- * read, is given to Connect's own handler.
+ * Creates the fast lane: unary `application/grpc` calls and streams of frames both
+ * ways over HTTP/2, served from the stream's events to the same handlers, without
+ * Connect's layers of async generators, which cost more than the rest of a call. A
+ * client cannot tell the difference: whatever is unusual about a call, before or
+ * after its body was read, is given to Connect's own handler; a stream whose frames
+ * may be compressed is, too.
  */
 export function createFastLane(options: FastLaneOptions): FastLane {
   const { deadlines, maxMessageBytes, bodyBudget } = options;
   const methods = createMethods(options);
   const isKnownHost = createHostCheck();
 
-  async function serve(call: LaneCall, body: Buffer): Promise<void> {
+  async function serve(call: UnaryCall, body: Buffer): Promise<void> {
     const { method, context } = call;
     const input = await readMessage(call, body, maxMessageBytes);
     if (input === undefined) {
@@ -107,7 +79,12 @@ export function createFastLane(options: FastLaneOptions): FastLane {
     if (method === undefined || askedMs === "invalid" || !isPlain(headers) || !isKnownHost(host)) {
       return false;
     }
-    const context = new LaneContext(method.spec.method, headers, grantedMs(askedMs, deadlines));
+    const { spec } = method;
+    if (spec.kind === "bidi_streaming" && (headers["grpc-encoding"] ?? "identity") !== "identity") {
+      return false;
+    }
+    const timeoutMs = spec.kind === "unary" ? grantedMs(askedMs, deadlines) : cappedMs(askedMs);
+    const context = new LaneContext(spec.method, headers, timeoutMs);
     const call = { stream, headers, method, context };
     // What there is to say of a broken stream is said by its end.
     stream.on("error", () => undefined);
@@ -119,6 +96,10 @@ export function createFastLane(options: FastLaneOptions): FastLane {
       options.admit(head, context.values);
     } catch (error) {
       fail(call, error);
+      return true;
+    }
+    if (!isUnary(call)) {
+      serveStream(call, maxMessageBytes, (error) => fail(call, error));
       return true;
     }
     const reading = readBody(stream, maxMessageBytes, bodyBudget, (body) => {
@@ -138,6 +119,12 @@ export function createFastLane(options: FastLaneOptions): FastLane {
     });
     return true;
   };
+}
+
+type UnaryCall = LaneCall & { method: { spec: { kind: "unary" } } };
+
+function isUnary(call: LaneCall): call is UnaryCall {
+  return call.method.spec.kind === "unary";
 }
 
 // The authorities that clients use are few, and reading one as a URL costs more
@@ -164,7 +151,7 @@ function createMethods({ routes, handlers }: FastLaneOptions): ReadonlyMap<strin
     for (const spec of Object.values(createServiceImplSpec(service, implementation).methods)) {
       const path = pathOf(service, spec.method.name);
       const handler = handlers.get(path);
-      if (spec.kind === "unary" && handler !== undefined) {
+      if ((spec.kind === "unary" || spec.kind === "bidi_streaming") && handler !== undefined) {
         methods.set(path, { path, spec, handler });
       }
     }
@@ -274,68 +261,6 @@ async function serveByConnect({ stream, headers, method, context }: LaneCall, bo
     }),
     response,
   ).catch(() => undefined);
-}
-
-async function answer(call: LaneCall, message: Uint8Array): Promise<void> {
-  const { stream, context } = call;
-  const isGzip = acceptsGzip(call.headers);
-  let bytes = message;
-  let flags = 0;
-  if (isGzip && message.length >= compressMinBytes) {
-    bytes = await compressionGzip.compress(message);
-    flags = compressedFlag;
-  }
-  context.release();
-  if (stream.closed || stream.destroyed) {
-    return;
-  }
-  const frame = Buffer.allocUnsafe(headBytes + bytes.length);
-  frame[0] = flags;
-  frame.writeUInt32BE(bytes.length, 1);
-  frame.set(bytes, headBytes);
-  const trailers = { ...nodeHeaders(context.setTrailer), "grpc-status": "0" };
-  stream.respond(responseHeaders(context, isGzip), { waitForTrailers: true });
-  stream.once("wantTrailers", () => stream.sendTrailers(trailers));
-  stream.end(frame);
-}
-
-function answerError({ stream, headers, context }: LaneCall, error: ConnectError): void {
-  context.release();
-  if (stream.closed || stream.destroyed) {
-    return;
-  }
-  const trailer = setTrailerStatus(new Headers(context.setTrailer), error);
-  const isGzip = acceptsGzip(headers);
-  if (context.setHeader === undefined) {
-    stream.respond({ ...responseHeaders(context, isGzip), ...nodeHeaders(trailer) }, { endStream: true });
-  } else {
-    stream.respond(responseHeaders(context, isGzip), { waitForTrailers: true });
-    stream.once("wantTrailers", () => stream.sendTrailers(nodeHeaders(trailer)));
-    stream.end();
-  }
-  // Nobody reads what the caller may still be sending.
-  stream.resume();
-}
-
-function responseHeaders(context: LaneContext, isGzip: boolean): OutgoingHttpHeaders {
-  return {
-    ...nodeHeaders(context.setHeader),
-    ":status": 200,
-    "content-type": "application/grpc+proto",
-    ...(isGzip ? { "grpc-encoding": "gzip" } : {}),
-  };
-}
-
-// As Connect: the first coding that is known wins, and a request's own coding
-// counts where the caller says nothing. A caller who prefers another coding than
-// gzip gets none.
-function acceptsGzip(headers: IncomingHttpHeaders): boolean {
-  const accepted = headers["grpc-accept-encoding"];
-  return accepted === undefined ? headers["grpc-encoding"] === "gzip" : /\bgzip\b/.test(String(accepted));
-}
-
-function nodeHeaders(headers: Headers | undefined): OutgoingHttpHeaders {
-  return headers === undefined ? {} : Object.fromEntries(headers);
 }
 
 function single(value: string | string[] | undefined): string | undefined {

@@ -21,22 +21,26 @@ export class LaneContext implements HandlerContext {
   readonly values: ContextValues = createContextValues();
   readonly timeoutMs: () => number | undefined;
   readonly #headers: IncomingHttpHeaders;
-  readonly #deadlineMs: number;
+  readonly #deadlineMs: number | undefined;
   readonly #abort = new AbortController();
   #timer: NodeJS.Timeout | undefined;
+  #isReleased = false;
   #requestHeader: Headers | undefined;
   #responseHeader: Headers | undefined;
   #responseTrailer: Headers | undefined;
 
-  constructor(method: DescMethod, headers: IncomingHttpHeaders, timeoutMs: number) {
+  /** Without a timeout the call has no deadline. */
+  constructor(method: DescMethod, headers: IncomingHttpHeaders, timeoutMs: number | undefined) {
     this.method = method;
     this.service = method.parent;
     this.#headers = headers;
-    this.#deadlineMs = performance.now() + timeoutMs;
-    this.timeoutMs = () => this.#deadlineMs - performance.now();
-    this.#timer = setTimeout(() => {
-      this.#end(new ConnectError("the operation timed out", Code.DeadlineExceeded));
-    }, timeoutMs);
+    this.#deadlineMs = timeoutMs && performance.now() + timeoutMs;
+    this.timeoutMs = () => this.#deadlineMs && this.#deadlineMs - performance.now();
+    if (timeoutMs !== undefined) {
+      this.#timer = setTimeout(() => {
+        this.#end(new ConnectError("the operation timed out", Code.DeadlineExceeded));
+      }, timeoutMs);
+    }
   }
 
   get url(): string {
@@ -74,7 +78,7 @@ export class LaneContext implements HandlerContext {
 
   /** The caller left. Does nothing once the call was answered. */
   leave(): void {
-    if (this.#timer !== undefined) {
+    if (!this.#isReleased) {
       this.#end(new ConnectError("the caller left", Code.Canceled));
     }
   }
@@ -82,7 +86,7 @@ export class LaneContext implements HandlerContext {
   /** The call was answered. Unlike Connect's, the signal stays as it is. */
   release(): void {
     clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#isReleased = true;
   }
 
   #end(reason: ConnectError): void {

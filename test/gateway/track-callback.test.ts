@@ -28,7 +28,7 @@ const events = (
 
 describe.each(streamClients)("TrackCallback over $name", (client) => {
   test("progress and result on one stream: the latest progress wins, the result is answered twice", async () => {
-    const { url, process, target } = await useProcess();
+    const { url, process, target } = await useProcess({ TASKGATE_FAST_LANE: String(client.fastLane) });
     const stream = client.open(url, trackCallback);
     stream.send({ requestId: "1", frame: { case: "open", value: { target, jobId: "j" } } });
     expect(await stream.next()).toMatchObject({
@@ -62,7 +62,10 @@ describe.each(streamClients)("TrackCallback over $name", (client) => {
   });
 
   test("a worker that is lost has the process told so, with what it left for that", async () => {
-    const { url, process, target } = await useProcess(shortLease);
+    const { url, process, target } = await useProcess({
+      ...shortLease,
+      TASKGATE_FAST_LANE: String(client.fastLane),
+    });
     const stream = client.open(url, trackCallback);
     stream.send({
       frame: {
@@ -78,7 +81,9 @@ describe.each(streamClients)("TrackCallback over $name", (client) => {
   });
 
   test("a progress that is refused behind one that was accepted cancels the worker", async () => {
-    const { url, process, target, aborted } = await useProcess();
+    const { url, process, target, aborted } = await useProcess({
+      TASKGATE_FAST_LANE: String(client.fastLane),
+    });
     const stream = client.open(url, trackCallback);
     stream.send({ frame: { case: "open", value: { target } } });
     await stream.nextOf("ready");

@@ -12,7 +12,7 @@ const { trackRun } = TaskStatusService.method;
 
 describe.each(streamClients)("TrackRun over $name", (client) => {
   test("a whole run on one stream arrives in order, and its outcome is answered twice", async () => {
-    const { url, sandbox } = await useGatewayWithSandbox();
+    const { url, sandbox } = await useGatewayWithSandbox({ TASKGATE_FAST_LANE: String(client.fastLane) });
     const taskRunId = randomUUID();
     const stream = client.open(url, trackRun);
     stream.send({ requestId: "1", frame: { case: "open", value: { taskRunId, message: "begun" } } });
@@ -69,6 +69,7 @@ describe.each(streamClients)("TrackRun over $name", (client) => {
 
   test("a run that falls silent is reported as failed, and its worker hears of it when it comes back", async () => {
     const { url, sandbox } = await useGatewayWithSandbox({
+      TASKGATE_FAST_LANE: String(client.fastLane),
       TASKGATE_LEASE_DURATION: "1s",
       TASKGATE_HEARTBEAT_INTERVAL: "300ms",
     });
@@ -104,7 +105,7 @@ describe.each(streamClients)("TrackRun over $name", (client) => {
   });
 
   test("a first frame that is not open ends the stream, and no other", async () => {
-    const { url } = await useGatewayWithSandbox();
+    const { url } = await useGatewayWithSandbox({ TASKGATE_FAST_LANE: String(client.fastLane) });
     const good = client.open(url, trackRun);
     good.send({ frame: { case: "open", value: { taskRunId: randomUUID() } } });
     await good.nextOf("ready");

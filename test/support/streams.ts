@@ -36,6 +36,8 @@ type FrameOf<Message, Case extends string> = Message extends { frame: infer Any 
 /** Opens streams with one client library. */
 export interface StreamClient {
   name: string;
+  /** Which way the server must serve it. */
+  fastLane: boolean;
   open<Request extends DescMessage, Response extends DescMessage>(
     url: string,
     method: DescMethodBiDiStreaming<Request, Response>,
@@ -45,8 +47,9 @@ export interface StreamClient {
 
 /** The clients that every stream is shown with. */
 export const streamClients: readonly StreamClient[] = [
-  { name: "grpc-js", open: openGrpcJs },
-  { name: "connect-node", open: openConnect },
+  { name: "grpc-js in the fast lane", fastLane: true, open: openGrpcJs },
+  { name: "grpc-js beside the fast lane", fastLane: false, open: openGrpcJs },
+  { name: "connect-node", fastLane: true, open: openConnect },
 ];
 
 function openGrpcJs<Request extends DescMessage, Response extends DescMessage>(

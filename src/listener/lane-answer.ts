@@ -1,0 +1,111 @@
+import type { IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp2Stream } from "node:http2";
+import type { ConnectError, MethodImplSpec } from "@connectrpc/connect";
+import { compressedFlag, type UniversalHandler } from "@connectrpc/connect/protocol";
+import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
+import { compressionGzip } from "@connectrpc/connect-node";
+import type { LaneContext } from "./lane-context.ts";
+
+/** A method that the lane serves. */
+export interface LaneMethod {
+  path: string;
+  spec: Extract<MethodImplSpec, { kind: "unary" | "bidi_streaming" }>;
+  handler: UniversalHandler;
+}
+
+/** One call on its way through the lane. */
+export interface LaneCall {
+  stream: ServerHttp2Stream;
+  headers: IncomingHttpHeaders;
+  method: LaneMethod;
+  context: LaneContext;
+}
+
+// As Connect: smaller messages are not worth it.
+const compressMinBytes = 1024;
+
+/** How many bytes go before a message: whether it is compressed, and its length. */
+export const headBytes = 5;
+
+/** Answers a unary call. */
+export async function answer(call: LaneCall, message: Uint8Array): Promise<void> {
+  const { stream, context } = call;
+  const frame = smallFrameOf(call, message) ?? (await compressedFrameOf(message));
+  context.release();
+  if (stream.closed || stream.destroyed) {
+    return;
+  }
+  begin(call);
+  finish(call, nodeHeaders(context.setTrailer));
+  stream.end(frame);
+}
+
+/** A message as it goes to the caller; undefined: it is to be compressed. */
+export function smallFrameOf({ headers }: LaneCall, message: Uint8Array): Buffer | undefined {
+  return message.length < compressMinBytes || !acceptsGzip(headers) ? envelope(0, message) : undefined;
+}
+
+/** A compressed message as it goes to the caller. */
+export async function compressedFrameOf(message: Uint8Array): Promise<Buffer> {
+  return envelope(compressedFlag, await compressionGzip.compress(message));
+}
+
+function envelope(flags: number, bytes: Uint8Array): Buffer {
+  const frame = Buffer.allocUnsafe(headBytes + bytes.length);
+  frame[0] = flags;
+  frame.writeUInt32BE(bytes.length, 1);
+  frame.set(bytes, headBytes);
+  return frame;
+}
+
+/** Sends the headers of an answer. */
+export function begin({ stream, headers, context }: LaneCall): void {
+  stream.respond(responseHeaders(context, acceptsGzip(headers)), { waitForTrailers: true });
+}
+
+/** Says how the answer ends, once all of it was sent. */
+export function finish({ stream }: Pick<LaneCall, "stream">, trailers: OutgoingHttpHeaders): void {
+  stream.once("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0", ...trailers }));
+}
+
+/** Answers with an error: behind what was sent, or instead of it. */
+export function answerError(call: LaneCall, error: ConnectError): void {
+  const { stream, headers, context } = call;
+  context.release();
+  if (stream.closed || stream.destroyed) {
+    return;
+  }
+  const trailers = nodeHeaders(setTrailerStatus(new Headers(context.setTrailer), error));
+  if (stream.headersSent || context.setHeader !== undefined) {
+    if (!stream.headersSent) {
+      begin(call);
+    }
+    finish(call, trailers);
+    stream.end();
+  } else {
+    stream.respond({ ...responseHeaders(context, acceptsGzip(headers)), ...trailers }, { endStream: true });
+  }
+  // Nobody reads what the caller may still be sending.
+  stream.resume();
+}
+
+function responseHeaders(context: LaneContext, isGzip: boolean): OutgoingHttpHeaders {
+  return {
+    ...nodeHeaders(context.setHeader),
+    ":status": 200,
+    "content-type": "application/grpc+proto",
+    ...(isGzip ? { "grpc-encoding": "gzip" } : {}),
+  };
+}
+
+// As Connect: the first coding that is known wins, and a request's own coding
+// counts where the caller says nothing. A caller who prefers another coding than
+// gzip gets none.
+function acceptsGzip(headers: IncomingHttpHeaders): boolean {
+  const accepted = headers["grpc-accept-encoding"];
+  return accepted === undefined ? headers["grpc-encoding"] === "gzip" : /\bgzip\b/.test(String(accepted));
+}
+
+/** Reads the web's headers into Node's. */
+export function nodeHeaders(headers: Headers | undefined): OutgoingHttpHeaders {
+  return headers === undefined ? {} : Object.fromEntries(headers);
+}

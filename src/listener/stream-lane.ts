@@ -1,0 +1,230 @@
+import { constants, type ServerHttp2Stream } from "node:http2";
+import { create, fromBinary, isMessage, type Message, toBinary } from "@bufbuild/protobuf";
+import { Code, ConnectError, type MethodImplSpec } from "@connectrpc/connect";
+import { compressedFlag } from "@connectrpc/connect/protocol";
+import {
+  begin,
+  compressedFrameOf,
+  finish,
+  headBytes,
+  type LaneCall,
+  nodeHeaders,
+  smallFrameOf,
+} from "./lane-answer.ts";
+
+type BidiSpec = Extract<MethodImplSpec, { kind: "bidi_streaming" }>;
+
+/**
+ * Serves a stream of messages both ways. One message is read when the handler asks
+ * for it, and the handler is asked for one when the last was written: what neither
+ * side takes waits in HTTP/2's windows.
+ */
+export function serveStream(call: LaneCall, maxMessageBytes: number, fail: (error: unknown) => void): void {
+  const { stream, context } = call;
+  const spec = call.method.spec as BidiSpec;
+  const requests = readMessages(stream, maxMessageBytes, (bytes) => decode(spec, bytes));
+  let isOver = false;
+
+  function end(error?: unknown): void {
+    if (isOver) {
+      return;
+    }
+    isOver = true;
+    requests.stop();
+    if (stream.closed || stream.destroyed) {
+      context.release();
+      return;
+    }
+    stream.resume();
+    if (error !== undefined) {
+      fail(error);
+    } else {
+      context.release();
+      if (!stream.headersSent) {
+        begin(call);
+      }
+      finish(call, nodeHeaders(context.setTrailer));
+      stream.end();
+    }
+    stream.once("finish", () => leaveBehind(stream));
+  }
+
+  async function respond(): Promise<void> {
+    const { output: schema } = spec.method;
+    const responses = spec.impl(requests.all, context)[Symbol.asyncIterator]();
+    for (;;) {
+      const next = await responses.next();
+      if (isOver || next.done === true) {
+        return end();
+      }
+      const { value } = next;
+      const bytes = toBinary(schema, isMessage(value, schema) ? value : create(schema, value));
+      const frame = smallFrameOf(call, bytes) ?? (await compressedFrameOf(bytes));
+      if (stream.closed || stream.destroyed) {
+        return end();
+      }
+      if (!stream.headersSent) {
+        begin(call);
+      }
+      if (!stream.write(frame)) {
+        await drained(stream);
+      }
+    }
+  }
+
+  // Its deadline has passed, or the caller has left.
+  context.signal.addEventListener("abort", () => end(context.signal.reason), { once: true });
+  respond().catch(end);
+}
+
+function decode({ method }: BidiSpec, bytes: Uint8Array): Message {
+  try {
+    return fromBinary(method.input, bytes);
+  } catch (error) {
+    // In Connect's words, which have their details from elsewhere.
+    throw new ConnectError(`parse binary: ${error instanceof Error ? error.message : error}`, Code.Internal);
+  }
+}
+
+interface MessageReader {
+  all: AsyncIterable<Message>;
+  /** Reads no more: what is asked for ends. */
+  stop(): void;
+}
+
+// Reads messages out of a stream as they are asked for, one at a time. The stream is
+// paused while nobody asks: it holds no more than one chunk, or one message.
+function readMessages(
+  stream: ServerHttp2Stream,
+  maxMessageBytes: number,
+  decodeMessage: (bytes: Uint8Array) => Message,
+): MessageReader {
+  let chunks: Buffer[] = [];
+  let size = 0;
+  let isEnded = false;
+  let asking: PromiseWithResolvers<IteratorResult<Message>> | undefined;
+
+  function joined(): Buffer {
+    const [first] = chunks;
+    const buffer = chunks.length === 1 && first ? first : Buffer.concat(chunks);
+    chunks = [buffer];
+    return buffer;
+  }
+
+  // The next message; undefined: it is not there yet.
+  function take(): Uint8Array | undefined {
+    if (size < headBytes) {
+      return undefined;
+    }
+    const [first] = chunks;
+    const head = first && first.length >= headBytes ? first : joined();
+    const length = head.readUInt32BE(1);
+    if (length > maxMessageBytes) {
+      throw new ConnectError(
+        `message size ${length} is larger than configured readMaxBytes ${maxMessageBytes}`,
+        Code.ResourceExhausted,
+      );
+    }
+    if (size < headBytes + length) {
+      return undefined;
+    }
+    const buffer = joined();
+    size -= headBytes + length;
+    chunks = size === 0 ? [] : [buffer.subarray(headBytes + length)];
+    if (buffer[0] === compressedFlag) {
+      throw new ConnectError(
+        "received compressed envelope, but do not know how to decompress",
+        Code.Internal,
+      );
+    }
+    if (buffer[0] !== 0) {
+      throw new ConnectError(`received an envelope with unknown flags ${buffer[0]}`, Code.Internal);
+    }
+    return buffer.subarray(headBytes, headBytes + length);
+  }
+
+  function give(): void {
+    if (asking === undefined) {
+      stream.pause();
+      return;
+    }
+    const { resolve, reject } = asking;
+    try {
+      const bytes = take();
+      if (bytes !== undefined) {
+        asking = undefined;
+        stream.pause();
+        resolve({ done: false, value: decodeMessage(bytes) });
+      } else if (isEnded && size > 0) {
+        throw new ConnectError("protocol error: incomplete envelope", Code.InvalidArgument);
+      } else if (isEnded) {
+        asking = undefined;
+        resolve({ done: true, value: undefined });
+      } else {
+        stream.resume();
+      }
+    } catch (error) {
+      asking = undefined;
+      reject(error);
+    }
+  }
+
+  function onData(chunk: Buffer): void {
+    chunks.push(chunk);
+    size += chunk.length;
+    give();
+  }
+
+  function onEnd(): void {
+    isEnded = true;
+    give();
+  }
+
+  stream.on("data", onData);
+  stream.once("end", onEnd);
+  stream.pause();
+
+  return {
+    all: {
+      [Symbol.asyncIterator]: () => ({
+        next() {
+          asking = Promise.withResolvers();
+          const { promise } = asking;
+          give();
+          return promise;
+        },
+        return: async () => ({ done: true, value: undefined }),
+      }),
+    },
+    stop() {
+      stream.off("data", onData);
+      stream.off("end", onEnd);
+      chunks = [];
+      size = 0;
+      isEnded = true;
+      asking?.resolve({ done: true, value: undefined });
+      asking = undefined;
+    },
+  };
+}
+
+// The client hears that nobody reads what it may still send.
+function leaveBehind(stream: ServerHttp2Stream): void {
+  setImmediate(() => {
+    if (!stream.closed && !stream.readableEnded) {
+      stream.close(constants.NGHTTP2_NO_ERROR);
+    }
+  });
+}
+
+function drained(stream: ServerHttp2Stream): Promise<void> {
+  return new Promise((resolve) => {
+    function done(): void {
+      stream.off("drain", done);
+      stream.off("close", done);
+      resolve();
+    }
+    stream.once("drain", done);
+    stream.once("close", done);
+  });
+}
