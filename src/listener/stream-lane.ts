@@ -176,8 +176,11 @@ function readMessages(
   }
 
   function onEnd(): void {
-    isEnded = true;
-    give();
+    // Of a stream that was reset this is no end: its close tells.
+    if (stream.rstCode === constants.NGHTTP2_NO_ERROR) {
+      isEnded = true;
+      give();
+    }
   }
 
   stream.on("data", onData);

@@ -1,0 +1,163 @@
+import { gunzipSync } from "node:zlib";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
+import { describe, expect, test } from "vitest";
+import {
+  TaskStatusService,
+  type TrackRunRequest,
+  TrackRunRequestSchema,
+  TrackRunResponseSchema,
+} from "../../gen/taskgate/v1/task_status_pb.ts";
+import { createRoute } from "../../src/model/route.ts";
+import { grpcFrame, gzipFrame } from "../support/grpc-frame.ts";
+import { type RawResponse, sendRaw, useHttp2Session, useListener } from "../support/use-listener.ts";
+
+const headers = {
+  ":path": "/taskgate.v1.TaskStatusService/TrackRun",
+  "content-type": "application/grpc",
+};
+
+// Does what the request id of each frame says.
+async function* behave(requests: AsyncIterable<TrackRunRequest>, context: HandlerContext) {
+  for await (const { requestId } of requests) {
+    switch (requestId) {
+      case "metadata":
+        context.responseHeader.set("x-initial", "one");
+        context.responseTrailer.set("x-trailing", "three");
+        yield { requestId };
+        break;
+      case "large":
+        yield { requestId: "x".repeat(100_000) };
+        break;
+      case "many":
+        for (let count = 0; count < 3000; count += 1) {
+          yield { requestId: `${count} ${"y".repeat(500)}` };
+        }
+        break;
+      case "connect error":
+        throw new ConnectError("a message: with / reserved & ünïcode", Code.Aborted, { "x-error": "yes" });
+      case "bug":
+        throw new Error("a secret detail");
+      case "leave":
+        return;
+      case "deadline":
+        await new Promise((resolve) => context.signal.addEventListener("abort", resolve));
+        throw ConnectError.from(context.signal.reason);
+      default:
+        yield { requestId: `hello ${requestId}` };
+    }
+  }
+  yield { requestId: "bye" };
+}
+
+function frame(requestId: string): Buffer {
+  return grpcFrame(toBinary(TrackRunRequestSchema, create(TrackRunRequestSchema, { requestId })));
+}
+
+const routes = [createRoute(TaskStatusService, { trackRun: behave }, "public")];
+
+async function sendBoth(more: Record<string, string>, body: Buffer | undefined) {
+  const responses: ReturnType<typeof asClientSees>[] = [];
+  const unexpected: number[] = [];
+  for (const fastLane of [true, false]) {
+    const used = await useListener({ routes, fastLane });
+    responses.push(asClientSees(await sendRaw(useHttp2Session(used.url), { ...headers, ...more }, body)));
+    unexpected.push(used.unexpected.length);
+  }
+  return { lane: responses[0], adapter: responses[1], unexpected };
+}
+
+// As for unary calls: only trailers come in one block or in two. What is compressed
+// comes as what it says.
+function asClientSees({ headers: first, body, trailers, rstCode }: RawResponse) {
+  const { ":status": status, "content-type": type, "grpc-encoding": encoding, ...initial } = first;
+  const isTrailersOnly = "grpc-status" in first;
+  const messages: string[] = [];
+  for (let at = 0; at < body.length; ) {
+    const end = at + 5 + body.readUInt32BE(at + 1);
+    const bytes = body.subarray(at + 5, end);
+    messages.push(fromBinary(TrackRunResponseSchema, body[at] === 1 ? gunzipSync(bytes) : bytes).requestId);
+    at = end;
+  }
+  return {
+    status,
+    type,
+    encoding,
+    initial: isTrailersOnly ? {} : initial,
+    trailers: isTrailersOnly ? initial : trailers,
+    messages,
+    rstCode,
+  };
+}
+
+describe("a client cannot tell the lane's streams from the adapter's", () => {
+  test.each<[name: string, headers: Record<string, string>, body: Buffer | undefined]>([
+    ["some frames", {}, Buffer.concat([frame("a"), frame("b"), frame("c")])],
+    ["no frame at all", {}, undefined],
+    ["an empty message", {}, grpcFrame(new Uint8Array())],
+    ["metadata", {}, frame("metadata")],
+    ["an answer that is worth compressing", { "grpc-accept-encoding": "gzip" }, frame("large")],
+    ["an answer larger than any window", {}, frame("many")],
+    [
+      "compressed frames",
+      { "grpc-encoding": "gzip" },
+      gzipFrame(toBinary(TrackRunRequestSchema, create(TrackRunRequestSchema, { requestId: "z" }))),
+    ],
+    ["an error before anything was said", {}, frame("connect error")],
+    ["an error behind something", {}, Buffer.concat([frame("a"), frame("connect error")])],
+    ["a bug", {}, Buffer.concat([frame("a"), frame("bug")])],
+    ["an end while the client still sends", {}, Buffer.concat([frame("leave"), frame("b"), frame("c")])],
+    ["bytes that are no message", {}, grpcFrame(Buffer.from([0xff, 0xff]))],
+    ["no message behind one", {}, Buffer.concat([frame("a"), grpcFrame(Buffer.from([0x0a, 0x7f]))])],
+    ["a frame that is cut off", {}, frame("abcdef").subarray(0, 8)],
+    ["a head that is cut off", {}, Buffer.concat([frame("a"), Buffer.from([0, 0])])],
+    ["a message over the limit", {}, grpcFrame(Buffer.alloc(65 * 1024))],
+    ["a compressed frame without an encoding", {}, Buffer.concat([Buffer.from([1]), frame("a").subarray(1)])],
+    ["an unknown encoding", { "grpc-encoding": "zstd" }, frame("a")],
+    ["a deadline that passes", { "grpc-timeout": "200m" }, frame("deadline")],
+    ["a malformed deadline", { "grpc-timeout": "soon" }, frame("a")],
+  ])("%s", async (name, more, body) => {
+    const { lane, adapter, unexpected } = await sendBoth(more, body);
+    expect(lane).toEqual(adapter);
+    expect(unexpected).toEqual(name === "a bug" ? [1, 1] : [0, 0]);
+  });
+});
+
+test("a stream in one-byte pieces is read like any other", async () => {
+  const { url } = await useListener({ routes });
+  const stream = useHttp2Session(url).request({ ":method": "POST", te: "trailers", ...headers });
+  const chunks: Buffer[] = [];
+  stream.on("data", (chunk: Buffer) => chunks.push(chunk));
+  for (const byte of Buffer.concat([frame("one"), frame("two")])) {
+    stream.write(Buffer.from([byte]));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  stream.end();
+  await new Promise((resolve) => stream.once("close", resolve));
+  const response = { headers: {}, body: Buffer.concat(chunks), trailers: {}, rstCode: 0 };
+  expect(asClientSees(response).messages).toEqual(["hello one", "hello two", "bye"]);
+});
+
+test("a client that leaves ends what its handler waits for", async () => {
+  const left = Promise.withResolvers<unknown>();
+  const waiting = createRoute(
+    TaskStatusService,
+    {
+      async *trackRun(requests, context) {
+        context.signal.addEventListener("abort", () => left.resolve(context.signal.reason));
+        for await (const _ of requests) {
+          yield {};
+        }
+      },
+    },
+    "public",
+  );
+  const { url } = await useListener({ routes: [waiting] });
+  const session = useHttp2Session(url);
+  const stream = session.request({ ":method": "POST", te: "trailers", ...headers });
+  stream.on("error", () => undefined);
+  stream.write(frame("a"));
+  await new Promise((resolve) => stream.once("data", resolve));
+  session.destroy();
+  expect(await left.promise).toMatchObject({ code: Code.Canceled });
+});
