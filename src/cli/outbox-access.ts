@@ -12,6 +12,8 @@ import { openWorkerStore } from "../outbox/worker-store.ts";
 
 /** What the command line does with an outbox, wherever it is. */
 export interface OutboxAccess {
+  /** What an operator must be told of the directory. */
+  readonly damage: string | undefined;
   list(filter: DeliveryFilter, token: string): Promise<{ deliveries: Delivery[]; nextToken: string }>;
   retry(id: string): Promise<DeliveryMove>;
   discard(id: string): Promise<DeliveryMove>;
@@ -52,6 +54,7 @@ function throughGateway(client: Client<typeof GatewayService>, headers: HeadersI
     }
   }
   return {
+    damage: undefined,
     async list({ upstream = "", states = [], taskId = "" }, pageToken) {
       const request = { upstream, states: [...states], taskId, pageSize, pageToken };
       const { deliveries, nextPageToken } = await client.listDeliveries(request, { headers });
@@ -71,6 +74,7 @@ async function openDirectory(config: Config): Promise<OutboxAccess> {
   const store = await openWorkerStore({
     directory,
     quota: { maxRows, maxBytes, outcomeReserve: 0 },
+    isVisit: true,
     onFatal: () => undefined,
   });
   // Nothing is sent from here: a retry is due when a gateway runs again.
@@ -78,6 +82,7 @@ async function openDirectory(config: Config): Promise<OutboxAccess> {
   const clock = { now: Date.now, setTimer: () => () => undefined };
   const desk: DeliveryDesk = createDeliveryDesk(store, () => idle, clock);
   return {
+    damage: store.damage,
     async list(filter, token) {
       return (await desk.list(filter, token, pageSize)) ?? { deliveries: [], nextToken: "" };
     },

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { DatabaseSync } from "node:sqlite";
 import { type Ballast, createBallast } from "./ballast.ts";
 import type { Quota } from "./lanes.ts";
-import { readMeta, writeMeta } from "./meta.ts";
+import { dropMeta, readMeta, writeMeta } from "./meta.ts";
 import {
   asidePath,
   isDamage,
@@ -25,6 +25,8 @@ export interface OpenStoreOptions {
   quota: Quota;
   /** The wall clock. */
   nowMs: number;
+  /** Leave word of what is found for the next one who opens it, who serves. Default: no. */
+  isVisit?: boolean;
 }
 
 /** The store of a directory. */
@@ -44,12 +46,16 @@ export interface OpenedStore extends SqliteStore {
  * stored can still be delivered.
  */
 export function openStore(options: OpenStoreOptions): OpenedStore {
-  const { directory, quota, nowMs } = options;
+  const { directory, quota, nowMs, isVisit = false } = options;
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const ballast = createBallast(directory);
-  const { db, store, damage } = orWithoutBallast(() => openOrSalvage(options));
+  const { db, store, found } = orWithoutBallast(() => openOrSalvage(options));
+  const damage = found ?? readMeta(db, "damage");
   const wasUnclean = readMeta(db, "open") === "1";
-  orWithoutBallast(() => writeMeta(db, "open", "1"));
+  orWithoutBallast(() => {
+    writeMeta(db, "open", "1");
+    noteDamage(db, isVisit ? damage : undefined);
+  });
   ballast.restore();
   // To empty the log must take no more than the ballast can give.
   const logPages = Math.min(maxLogPages, Math.floor(ballast.size / 2 / pageBytes));
@@ -70,7 +76,10 @@ export function openStore(options: OpenStoreOptions): OpenedStore {
       return resultCodeOf(error) === resultCodes.ioError;
     },
     close() {
-      writeMeta(db, "open", "0");
+      const isForTheNext = isVisit && (wasUnclean || damage !== undefined);
+      if (!isForTheNext) {
+        writeMeta(db, "open", "0");
+      }
       db.close();
     },
   };
@@ -95,7 +104,7 @@ export function openStore(options: OpenStoreOptions): OpenedStore {
     try {
       if (!existsSync(mark)) {
         opened = openDatabase(directory, synchronous);
-        return { db: opened, store: create(opened), damage: undefined };
+        return { db: opened, store: create(opened), found: undefined };
       }
     } catch (error) {
       opened?.close();
@@ -116,8 +125,17 @@ export function openStore(options: OpenStoreOptions): OpenedStore {
     return {
       db: database,
       store,
-      damage: `the database was damaged and is now ${aside}: ${kept}${isPartial ? ", and parts of it could not be read" : ""}`,
+      found: `the database was damaged and is now ${aside}: ${kept}${isPartial ? ", and parts of it could not be read" : ""}`,
     };
+  }
+}
+
+// Told by everybody who opens it until one who serves has.
+function noteDamage(db: DatabaseSync, damage: string | undefined): void {
+  if (damage === undefined) {
+    dropMeta(db, "damage");
+  } else {
+    writeMeta(db, "damage", damage);
   }
 }
 

@@ -1,9 +1,12 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { CliContext } from "../../src/cli/cli-context.ts";
 import { runOutbox } from "../../src/cli/outbox.ts";
+import { startGateway } from "../../src/gateway.ts";
 import { formatListenAddress } from "../../src/model/listen-address.ts";
 import { useDirectory } from "../support/use-directory.ts";
-import { useGateway } from "../support/use-gateway.ts";
+import { configOf, type LogLine, recordLog, useGateway } from "../support/use-gateway.ts";
 
 const run = "1d876307-8c0a-42a1-8299-af0516223652";
 // Nobody listens there.
@@ -94,6 +97,26 @@ test("without a gateway, opens its directory", async () => {
   const { stdout, code } = await outbox(["list", "--upstream", "orchestra"], own);
   expect([code, stdout.split("\n").length]).toEqual([0, 2]);
   expect(await outbox(["list", "--upstream", "aidbox"], own)).toMatchObject({ code: 0, stdout: "" });
+});
+
+test("without a gateway tells that the directory was damaged, and the gateway after it tells it, too", async () => {
+  const directory = useDirectory();
+  const env = { TASKGATE_LISTEN: "127.0.0.1:9", TASKGATE_DATA_DIR: directory };
+  writeFileSync(join(directory, "outbox.db"), "this is no database, ".repeat(1000));
+  for (const _ of ["once", "again"]) {
+    expect(await outbox(["list"], env)).toEqual({
+      code: 0,
+      stdout: "",
+      stderr: expect.stringMatching(/^taskgate: the database was damaged and is now .*damaged-\d+: .*\n$/),
+    });
+  }
+  const log: LogLine[] = [];
+  const config = configOf({ ...env, TASKGATE_LISTEN: "127.0.0.1:0", TASKGATE_OPS_LISTEN: "off" });
+  const gateway = await startGateway({ config, version: "0.0.0-test", log: recordLog(log) });
+  await gateway.stop();
+  expect(log.filter(({ level }) => level === "error")).toMatchObject([
+    { message: expect.stringMatching(/^the database was damaged/) },
+  ]);
 });
 
 test("without either says so, and makes none", async () => {
