@@ -1,4 +1,6 @@
+import { X509Certificate } from "node:crypto";
 import { existsSync } from "node:fs";
+import type { SecureClientSessionOptions } from "node:http2";
 import net from "node:net";
 import { join } from "node:path";
 import { type Client, Code, ConnectError, createClient } from "@connectrpc/connect";
@@ -6,6 +8,7 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 import { type Delivery, GatewayService } from "../../gen/taskgate/v1/gateway_pb.ts";
 import type { Config } from "../config/config.ts";
 import type { DeliveryDesk, DeliveryFilter, DeliveryMove } from "../model/delivery-desk.ts";
+import { formatListenAddress } from "../model/listen-address.ts";
 import { createDeliveryDesk } from "../outbox/delivery-desk.ts";
 import { databaseName } from "../outbox/open-database.ts";
 import { openWorkerStore } from "../outbox/worker-store.ts";
@@ -20,6 +23,8 @@ export interface OutboxAccess {
   close(): Promise<void>;
 }
 
+type TlsFiles = NonNullable<Config["tls"]>;
+
 const pageSize = 500;
 
 /** Goes through the gateway that runs; when none does, opens its directory. */
@@ -29,10 +34,13 @@ export async function openOutboxAccess(config: Config): Promise<OutboxAccess> {
   try {
     await client.getInfo({}, { headers, timeoutMs: 5000 });
   } catch (error) {
-    if (error instanceof ConnectError && error.code === Code.Unavailable) {
+    const { code, metadata, rawMessage } = ConnectError.from(error);
+    if (code === Code.Unavailable) {
       return openDirectory(config);
     }
-    throw error;
+    throw metadata.has("taskgate-reason")
+      ? error
+      : new Error(notConnected(config, rawMessage), { cause: error });
   }
   return throughGateway(client, headers);
 }
@@ -102,11 +110,29 @@ function transportOptions({ listen, tls }: Config): Parameters<typeof createGrpc
   const authority = `${host.includes(":") ? `[${host}]` : host}:${listen.port}`;
   return tls === undefined
     ? { baseUrl: `http://${authority}` }
-    : {
-        baseUrl: `https://${authority}`,
-        // It is our own certificate, whatever names are in it.
-        nodeOptions: { ca: tls.cert, checkServerIdentity: () => undefined },
-      };
+    : { baseUrl: `https://${authority}`, nodeOptions: connectionOptions(tls) };
+}
+
+// It must be the gateway's own certificate, whoever signed it and whatever names are in it.
+function connectionOptions({ cert, key, clientCa }: TlsFiles): SecureClientSessionOptions {
+  const own = new X509Certificate(cert);
+  return {
+    ca: own.toString(),
+    allowPartialTrustChain: true,
+    checkServerIdentity: (_host, { raw }) =>
+      own.raw.equals(raw) ? undefined : new Error("it shows another certificate"),
+    // A gateway that wants one takes its own where the same authority has signed it.
+    ...(clientCa === undefined ? {} : { cert, key }),
+  };
+}
+
+// How the refusal of a client's certificate looks depends on who closes first.
+function notConnected({ tls, listen }: Config, message: string): string {
+  const isRefused = tls?.clientCa !== undefined && /alert|closed|hang up|reset/i.test(message);
+  const why = isRefused
+    ? "it wants a client certificate, and does not take its own for one"
+    : message.split("\n", 1)[0];
+  return `the gateway at ${formatListenAddress(listen)} cannot be asked: ${why}`;
 }
 
 function bearer({ adminToken, authToken }: Config): HeadersInit {

@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { CliContext } from "../../src/cli/cli-context.ts";
@@ -6,7 +6,7 @@ import { runOutbox } from "../../src/cli/outbox.ts";
 import { startGateway } from "../../src/gateway.ts";
 import { formatListenAddress } from "../../src/model/listen-address.ts";
 import { useDirectory } from "../support/use-directory.ts";
-import { configOf, type LogLine, recordLog, useGateway } from "../support/use-gateway.ts";
+import { configOf, type LogLine, recordLog, tlsPath, useGateway } from "../support/use-gateway.ts";
 
 const run = "1d876307-8c0a-42a1-8299-af0516223652";
 // Nobody listens there.
@@ -17,7 +17,7 @@ async function outbox(args: readonly string[], env: Record<string, string>) {
   const context: CliContext = {
     args,
     env,
-    readFile: () => "",
+    readFile: (path) => readFileSync(path, "utf8"),
     print: (text) => {
       said.stdout += text;
     },
@@ -86,6 +86,44 @@ test("through the gateway that runs, lists and discards what waits", async () =>
     code: 1,
     stderr: expect.stringMatching(/^taskgate: .*operator/),
   });
+});
+
+const selfSigned = {
+  TASKGATE_TLS_CERT: tlsPath("self-signed.pem"),
+  TASKGATE_TLS_KEY: tlsPath("self-signed.key"),
+};
+const signed = { TASKGATE_TLS_CERT: tlsPath("server.pem"), TASKGATE_TLS_KEY: tlsPath("server.key") };
+const clientCa = { TASKGATE_TLS_CLIENT_CA: tlsPath("ca.pem") };
+
+test.for([
+  ["that it signed itself", selfSigned],
+  ["that an authority signed", signed],
+  ["that an authority signed, who also signs those of clients", { ...signed, ...clientCa }],
+] as const)("through a gateway with a certificate %s, lists", async ([, tls]) => {
+  const env = { ...tls, TASKGATE_DATA_DIR: useDirectory() };
+  const { gateway } = await useGateway(env);
+  const own = { ...env, TASKGATE_LISTEN: formatListenAddress(gateway.address) };
+  expect(await outbox(["list"], own)).toEqual({ code: 0, stdout: "", stderr: "" });
+});
+
+test.for([
+  [
+    "that takes only certificates of clients",
+    selfSigned,
+    clientCa,
+    "it wants a client certificate, and does not take its own for one",
+  ],
+  ["that shows another certificate", signed, selfSigned, "unable to get local issuer certificate"],
+  ["that speaks no TLS", {}, selfSigned, ".+"],
+] as const)("of a gateway %s, says so in one line", async ([, served, asked, why]) => {
+  const env = { ...served, TASKGATE_DATA_DIR: useDirectory() };
+  const { gateway } = await useGateway(asked === clientCa ? { ...env, ...clientCa } : env);
+  const listen = formatListenAddress(gateway.address);
+  const { code, stderr } = await outbox(["list"], { ...env, ...asked, TASKGATE_LISTEN: listen });
+  expect([code, stderr]).toEqual([
+    1,
+    expect.stringMatching(new RegExp(`^taskgate: the gateway at ${listen} cannot be asked: ${why}.*\\n$`)),
+  ]);
 });
 
 test("without a gateway, opens its directory", async () => {
