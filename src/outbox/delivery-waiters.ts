@@ -1,6 +1,6 @@
-import { fromBinary } from "@bufbuild/protobuf";
+import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
-import { DeliveryState, FailureSchema } from "../../gen/taskgate/v1/receipt_pb.ts";
+import { DeliveryState, type Failure, FailureSchema } from "../../gen/taskgate/v1/receipt_pb.ts";
 import type { Clock } from "./clock.ts";
 import type { DeliveryRow } from "./store.ts";
 
@@ -8,13 +8,16 @@ import type { DeliveryRow } from "./store.ts";
 export interface DeliveryWaiters {
   /**
    * Waits until the delivery has ended, or the upstream refuses our credentials, and
-   * at most `timeoutMs`. Resolves with the last that is known of it.
+   * at most `timeoutMs`. Resolves with the last that is known of it. `lane`: where it
+   * waits. Default: unknown, and only its own attempts tell that they are refused.
    */
-  wait(row: DeliveryRow, timeoutMs: number, signal?: AbortSignal): Promise<DeliveryRow>;
+  wait(row: DeliveryRow, timeoutMs: number, signal?: AbortSignal, lane?: string): Promise<DeliveryRow>;
   /** Waits until the delivery has ended, however long that takes. */
   waitForEnd(row: DeliveryRow, signal: AbortSignal): Promise<DeliveryRow>;
   /** A delivery has changed. */
   tell(row: DeliveryRow): void;
+  /** The upstream of a lane refuses our credentials; undefined: it does so no more. */
+  refuse(lane: string, failure: Failure | undefined): void;
   /** Nobody waits any longer, from now on. */
   releaseAll(): void;
 }
@@ -22,26 +25,47 @@ export interface DeliveryWaiters {
 // Far more than end within one commit.
 const maxEnded = 1000;
 
+interface Waiter {
+  lane: string | undefined;
+  /** What has changed; undefined: nobody waits any longer. */
+  onChange(row: DeliveryRow | undefined): void;
+  /** Looks again at what is known. */
+  look(): void;
+}
+
 /** Creates the list of those who wait. */
 export function createDeliveryWaiters(clock: Clock): DeliveryWaiters {
   let isReleased = false;
   // A delivery may end between the moment at which its row was read and the one at
   // which somebody waits for it.
   const ended = new Map<number, DeliveryRow>();
-  const waiting = new Map<number, Set<(row?: DeliveryRow) => void>>();
+  const waiting = new Map<number, Set<Waiter>>();
+  const refusals = new Map<string, Uint8Array>();
+
+  // Its first attempt has an answer of its own; before and after it the lane's counts.
+  function seen(row: DeliveryRow, lane: string | undefined): DeliveryRow {
+    const refusal = lane === undefined ? undefined : refusals.get(lane);
+    const isInFirstAttempt = row.attempts === 1 && row.failure === null;
+    return refusal === undefined || isSettled(row) || isInFirstAttempt ? row : { ...row, failure: refusal };
+  }
 
   function waitUntil(
     isEnough: (row: DeliveryRow) => boolean,
     row: DeliveryRow,
     timeoutMs: number,
     signal?: AbortSignal,
+    lane?: string,
   ): Promise<DeliveryRow> {
-    const last = ended.get(row.seq);
-    if (last !== undefined) {
-      return Promise.resolve(last);
+    const known = ended.get(row.seq);
+    if (known !== undefined) {
+      return Promise.resolve(known);
     }
-    if (isReleased || isEnough(row) || timeoutMs <= 0 || signal?.aborted === true) {
+    if (isReleased || timeoutMs <= 0 || signal?.aborted === true) {
       return Promise.resolve(row);
+    }
+    const first = seen(row, lane);
+    if (isEnough(first)) {
+      return Promise.resolve(first);
     }
     return new Promise((resolve) => {
       let last = row;
@@ -49,7 +73,7 @@ export function createDeliveryWaiters(clock: Clock): DeliveryWaiters {
       waiting.set(row.seq, others);
 
       function finish(): void {
-        others.delete(onChange);
+        others.delete(waiter);
         if (others.size === 0) {
           waiting.delete(row.seq);
         }
@@ -57,22 +81,26 @@ export function createDeliveryWaiters(clock: Clock): DeliveryWaiters {
         signal?.removeEventListener("abort", finish);
         resolve(last);
       }
-      function onChange(changed?: DeliveryRow): void {
-        last = changed ?? last;
-        if (changed === undefined || isEnough(changed)) {
-          finish();
-        }
-      }
+      const waiter: Waiter = {
+        lane,
+        onChange(changed) {
+          last = changed === undefined ? last : seen(changed, lane);
+          if (changed === undefined || isEnough(last)) {
+            finish();
+          }
+        },
+        look: () => waiter.onChange(last),
+      };
 
       const cancelTimer =
         timeoutMs === Number.POSITIVE_INFINITY ? undefined : clock.setTimer(finish, timeoutMs);
       signal?.addEventListener("abort", finish, { once: true });
-      others.add(onChange);
+      others.add(waiter);
     });
   }
 
   return {
-    wait: (row, timeoutMs, signal) => waitUntil(isSettled, row, timeoutMs, signal),
+    wait: (row, timeoutMs, signal, lane) => waitUntil(isSettled, row, timeoutMs, signal, lane),
     waitForEnd: (row, signal) => waitUntil(isEnded, row, Number.POSITIVE_INFINITY, signal),
     tell(row) {
       ended.delete(row.seq);
@@ -83,15 +111,27 @@ export function createDeliveryWaiters(clock: Clock): DeliveryWaiters {
           ended.delete(oldest);
         }
       }
-      for (const onChange of waiting.get(row.seq) ?? []) {
-        onChange(row);
+      for (const waiter of waiting.get(row.seq) ?? []) {
+        waiter.onChange(row);
+      }
+    },
+    refuse(lane, failure) {
+      if (failure === undefined) {
+        refusals.delete(lane);
+        return;
+      }
+      refusals.set(lane, toBinary(FailureSchema, failure));
+      for (const waiter of [...waiting.values()].flatMap((others) => [...others])) {
+        if (waiter.lane === lane) {
+          waiter.look();
+        }
       }
     },
     releaseAll() {
       isReleased = true;
       for (const others of waiting.values()) {
-        for (const onChange of others) {
-          onChange();
+        for (const waiter of others) {
+          waiter.onChange(undefined);
         }
       }
     },

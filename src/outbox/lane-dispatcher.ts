@@ -1,5 +1,5 @@
 import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
-import { DeliveryState } from "../../gen/taskgate/v1/receipt_pb.ts";
+import { DeliveryState, type Failure } from "../../gen/taskgate/v1/receipt_pb.ts";
 import type { AttemptResult } from "../model/attempt-result.ts";
 import type { DeliveryUpstream } from "../model/delivery.ts";
 import { createFailure } from "../model/failure.ts";
@@ -25,8 +25,8 @@ export interface LaneDispatcherDeps {
   mayLeaveOut: () => boolean;
   /** A delivery has come to another state, or its attempt has failed. May be told twice. */
   onChange: (row: DeliveryRow) => void;
-  /** The upstream has begun to refuse our credentials. */
-  onUnauthorized: () => void;
+  /** The upstream has begun to refuse our credentials; undefined: it does so no more. */
+  onUnauthorized: (failure: Failure | undefined) => void;
   /** A delivery is not sent because its row is damaged. */
   onDamage: (row: DeliveryRow) => void;
   onUnexpectedError: (error: unknown) => void;
@@ -164,10 +164,10 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
       });
     const nowMs = clock.now();
     breaker.record(result, nowMs);
-    if (result.kind === "unauthorized" && !isUnauthorized) {
-      deps.onUnauthorized();
+    if (result.kind === "unauthorized" ? !isUnauthorized : isUnauthorized && result.kind !== "unavailable") {
+      isUnauthorized = !isUnauthorized;
+      deps.onUnauthorized(result.kind === "unauthorized" ? result.failure : undefined);
     }
-    isUnauthorized = result.kind === "unauthorized" || (isUnauthorized && result.kind === "unavailable");
     if (result.kind === "accepted") {
       budget.success(nowMs);
       deps.onChange({

@@ -99,10 +99,14 @@ export function createOutbox(deps: OutboxDeps): Outbox {
       order,
       mayLeaveOut: () => isDraining,
       onChange,
-      onUnauthorized: () =>
-        deps.onWarning("the upstream refuses the gateway's credentials: reports wait for other ones", {
-          upstream: upstreamName,
-        }),
+      onUnauthorized(failure) {
+        waiters.refuse(name, failure);
+        if (failure !== undefined) {
+          deps.onWarning("the upstream refuses the gateway's credentials: reports wait for other ones", {
+            upstream: upstreamName,
+          });
+        }
+      },
       onDamage: (row) =>
         deps.onAlarm("a delivery is damaged and is not sent", {
           deliveryId: row.id,
@@ -182,7 +186,8 @@ export function createOutbox(deps: OutboxDeps): Outbox {
         return { kind: "failed", failure: refusalOf(accepted.refusal, delivery) };
       }
       const waitMs = options.waitFor === "delivered" ? waitTimeMs(options.timeoutMs(), deps.maxWaitMs) : 0;
-      const row = await waiters.wait(accepted.row, waitMs, options.signal);
+      const lane = accepted.kind === "stored" ? accepted.lane : delivery.lane;
+      const row = await waiters.wait(accepted.row, waitMs, options.signal, lane);
       return options.waitFor === "delivered" && row.state === DeliveryState.REJECTED
         ? { kind: "failed", failure: rejectionOf(row) }
         : {
