@@ -24,6 +24,8 @@ export interface DeliveryWaiters {
 
 // Far more than end within one commit.
 const maxEnded = 1000;
+// Of their answers, in UTF-16 units: an end must not be missed, its answer may be.
+const maxEndedAnswers = 4 * 1024 * 1024;
 
 interface Waiter {
   lane: string | undefined;
@@ -39,6 +41,7 @@ export function createDeliveryWaiters(clock: Clock): DeliveryWaiters {
   // A delivery may end between the moment at which its row was read and the one at
   // which somebody waits for it.
   const ended = new Map<number, DeliveryRow>();
+  let endedAnswers = 0;
   const waiting = new Map<number, Set<Waiter>>();
   const refusals = new Map<string, Uint8Array>();
 
@@ -47,6 +50,29 @@ export function createDeliveryWaiters(clock: Clock): DeliveryWaiters {
     const refusal = lane === undefined ? undefined : refusals.get(lane);
     const isInFirstAttempt = row.attempts === 1 && row.failure === null;
     return refusal === undefined || isSettled(row) || isInFirstAttempt ? row : { ...row, failure: refusal };
+  }
+
+  function forget(seq: number | undefined): void {
+    const row = seq === undefined ? undefined : ended.get(seq);
+    if (row !== undefined) {
+      endedAnswers -= row.answer.length;
+      ended.delete(row.seq);
+    }
+  }
+
+  function remember(row: DeliveryRow): void {
+    if (endedAnswers + row.answer.length > maxEndedAnswers) {
+      for (const [seq, older] of ended) {
+        ended.set(seq, { ...older, answer: "" });
+      }
+      endedAnswers = 0;
+    }
+    const kept = row.answer.length > maxEndedAnswers ? { ...row, answer: "" } : row;
+    ended.set(row.seq, kept);
+    endedAnswers += kept.answer.length;
+    if (ended.size > maxEnded) {
+      forget(ended.keys().next().value);
+    }
   }
 
   function waitUntil(
@@ -103,13 +129,9 @@ export function createDeliveryWaiters(clock: Clock): DeliveryWaiters {
     wait: (row, timeoutMs, signal, lane) => waitUntil(isSettled, row, timeoutMs, signal, lane),
     waitForEnd: (row, signal) => waitUntil(isEnded, row, Number.POSITIVE_INFINITY, signal),
     tell(row) {
-      ended.delete(row.seq);
+      forget(row.seq);
       if (row.state !== DeliveryState.STORED) {
-        ended.set(row.seq, row);
-        const [oldest] = ended.keys();
-        if (ended.size > maxEnded && oldest !== undefined) {
-          ended.delete(oldest);
-        }
+        remember(row);
       }
       for (const waiter of waiting.get(row.seq) ?? []) {
         waiter.onChange(row);

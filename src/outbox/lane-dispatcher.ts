@@ -5,6 +5,7 @@ import type { DeliveryUpstream } from "../model/delivery.ts";
 import { createFailure } from "../model/failure.ts";
 import { createCircuitBreaker } from "./circuit-breaker.ts";
 import type { Clock } from "./clock.ts";
+import { keptAnswer } from "./kept-answer.ts";
 import type { KeyOrder } from "./key-order.ts";
 import { createRetryBudget } from "./retry-budget.ts";
 import { maxDelayMs, type RetryPolicy, settlementOf } from "./retry-policy.ts";
@@ -179,7 +180,8 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
         endMs: nowMs,
         answer: result.answer,
       });
-      const settled = await settle(row, { kind: "delivered", answer: result.answer }, nowMs, mayGoOn);
+      const answer = keptAnswer(result.answer);
+      const settled = await settle(row, { kind: "delivered", answer }, nowMs, mayGoOn);
       if (settled.row !== undefined) {
         deps.onChange(settled.row);
       }

@@ -81,6 +81,20 @@ describe("where the upstream of a lane refuses our credentials", () => {
   });
 });
 
+test("what has ended is remembered, and of answers no more than a few megabytes", async () => {
+  const { ended, waiters } = useWaiters();
+  const answer = "x".repeat(3_000_000);
+  const rows = Array.from({ length: 50 }, (_, index) => ({ ...ended, seq: 100 + index, answer }));
+  rows.forEach(waiters.tell);
+  const known = await Promise.all(
+    rows.map((row) => waiters.wait({ ...row, state: DeliveryState.STORED }, 1000)),
+  );
+  expect(known.map(({ state }) => state)).toEqual(Array(50).fill(DeliveryState.DELIVERED));
+  expect(known.map((row) => row.answer.length)).toEqual([...Array(49).fill(0), 3_000_000]);
+  waiters.tell({ ...ended, seq: 200, answer: "x".repeat(8_000_000) });
+  await expect(waiters.wait({ ...ended, seq: 200 }, 1000)).resolves.toMatchObject({ answer: "" });
+});
+
 test("a wait ends when its caller has gone", async () => {
   const { clock, row, waiters } = useWaiters();
   const gone = new AbortController();
