@@ -131,10 +131,10 @@ function doubtWhatWasUnderWay(db: DatabaseSync, nowMs: number): void {
   db.exec("UPDATE delivery SET in_doubt = 1 WHERE seq IN (SELECT head_seq FROM task WHERE in_flight = 1)");
   // Not at once: the attempt may outlive whoever made it.
   const release = db.prepare(
-    "UPDATE task SET in_flight = 0, head_due_ms = ?1 WHERE in_flight = 1 AND upstream = ?2",
+    "UPDATE task SET in_flight = 0, head_due_ms = ?1, touched_ms = ?3 WHERE in_flight = 1 AND upstream = ?2",
   );
   for (const [upstream, floorMs] of Object.entries(doubtFloorMs)) {
-    release.run(nowMs + floorMs, upstream);
+    release.run(nowMs + floorMs, upstream, nowMs);
   }
   db.exec("COMMIT");
 }
