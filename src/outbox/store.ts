@@ -242,10 +242,12 @@ export interface AcceptedRequestsOp {
   limit: number;
 }
 
-/** Finds outcomes that wait for their next attempt. */
+/** Finds outcomes that wait for their next attempt, or whose attempt takes long. */
 export interface WaitingOp {
   type: "waiting";
   upstream: string;
+  /** Of attempts that are under way: those that began before. */
+  begunBeforeMs: number;
   afterSeq: number;
   limit: number;
 }
