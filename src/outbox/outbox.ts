@@ -121,6 +121,7 @@ export function createOutbox(deps: OutboxDeps): Outbox {
   async function keep(delivery: NewDelivery, options: SubmitOptions) {
     const lane = laneOf(delivery.lane, delivery.upstream);
     const mayLeave = lane?.tryReserve() === true;
+    let isHeld = mayLeave;
     try {
       const op: AcceptOp = {
         type: "accept",
@@ -137,9 +138,10 @@ export function createOutbox(deps: OutboxDeps): Outbox {
       const claimed = accepted.kind === "stored" ? accepted.claimed : undefined;
       // A task stays in the lane where it began.
       const own = accepted.kind === "stored" ? laneOf(accepted.lane, delivery.upstream) : lane;
-      if (mayLeave && (claimed === undefined || own !== lane)) {
+      if (isHeld && (claimed === undefined || own !== lane)) {
         lane?.release();
       }
+      isHeld = false;
       if (claimed !== undefined) {
         if (own !== lane) {
           own?.take();
@@ -148,7 +150,7 @@ export function createOutbox(deps: OutboxDeps): Outbox {
       }
       if (accepted.kind === "refused" && isBehindGateway(accepted.refusal)) {
         const failure = toBinary(FailureSchema, refusalOf(accepted.refusal, delivery));
-        await store.run({ type: "keepRefused", refused: op, failure });
+        await store.run({ type: "keepRefused", refused: op, failure }).catch(deps.onUnexpectedError);
       }
       if (accepted.kind === "stored") {
         deps.onChange?.(accepted.row);
@@ -158,7 +160,7 @@ export function createOutbox(deps: OutboxDeps): Outbox {
       }
       return accepted;
     } catch (error) {
-      if (mayLeave) {
+      if (isHeld) {
         lane?.release();
       }
       throw error;
