@@ -2,7 +2,7 @@ import { randomInt } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { DatabaseSync } from "node:sqlite";
-import { type Ballast, createBallast } from "./ballast.ts";
+import { createBallast } from "./ballast.ts";
 import type { Quota } from "./lanes.ts";
 import { dropMeta, readMeta, writeMeta } from "./meta.ts";
 import {
@@ -15,9 +15,9 @@ import {
   type Synchronous,
   setAside,
 } from "./open-database.ts";
+import { runOnFullDisk } from "./run-on-full-disk.ts";
 import { salvage } from "./salvage.ts";
 import { createSqliteStore, type SqliteStore } from "./sqlite-store.ts";
-import type { AcceptOp, ResultOf, StoreOp } from "./store.ts";
 
 export interface OpenStoreOptions {
   directory: string;
@@ -66,7 +66,8 @@ export function openStore(options: OpenStoreOptions): OpenedStore {
     sessionKey: store.sessionKey,
     damage,
     wasUnclean,
-    runAll: runWithBallast(db, store, ballast),
+    recall: store.recall,
+    runAll: runOnFullDisk(db, store, ballast),
     isFatal(error) {
       if (isDamage(error)) {
         writeFileSync(join(directory, damageMark), "");
@@ -144,54 +145,3 @@ const maxLogPages = 1000;
 
 // Left by one who found the database damaged while it served.
 const damageMark = "damaged";
-
-function runWithBallast(db: DatabaseSync, store: SqliteStore, ballast: Ballast): SqliteStore["runAll"] {
-  let isFull = false;
-  let checkedMs = 0;
-
-  // Outcomes may use a part of what the ballast had held.
-  function isRefused(op: StoreOp): boolean {
-    return op.type === "accept" && (op.delivery.kind !== "outcome" || !ballast.hasRoom());
-  }
-
-  function runWhileFull(ops: readonly StoreOp[]): ResultOf<StoreOp>[] {
-    const refused = new Set(ops.filter(isRefused));
-    const results = store.runAll(ops.filter((op) => !refused.has(op)));
-    return ops.map((op) => (refused.has(op) ? diskFull : results.shift()));
-  }
-
-  // What was delivered has left room inside of the file, which is given back.
-  function tryToRecover(): void {
-    checkedMs = performance.now();
-    db.exec(`PRAGMA incremental_vacuum(${vacuumPages})`);
-    db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
-    isFull = !ballast.restore();
-  }
-
-  return (ops) => {
-    try {
-      if (isFull && performance.now() - checkedMs > recoverIntervalMs) {
-        tryToRecover();
-      }
-      return isFull ? runWhileFull(ops) : store.runAll(ops);
-    } catch (error) {
-      if (resultCodeOf(error) !== resultCodes.full) {
-        throw error;
-      }
-      isFull = true;
-      checkedMs = performance.now();
-      ballast.drop();
-      // The log is what can be made smaller at once.
-      db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
-      return runWhileFull(ops);
-    }
-  };
-}
-
-const recoverIntervalMs = 1000;
-const vacuumPages = 1000;
-
-const diskFull: ResultOf<AcceptOp> = {
-  kind: "refused",
-  refusal: { reason: "full", limit: "the disk is full" },
-};
