@@ -136,7 +136,10 @@ export interface SettleResult {
   damaged: DeliveryRow[];
 }
 
-/** Records attempts of deliveries that are due as begun, tasks with outcomes first. */
+/**
+ * Records attempts of deliveries that are due as begun, tasks with outcomes first, but
+ * for one place in eight, so that the others leave as well.
+ */
 export interface ClaimOp {
   type: "claim";
   lane: string;
