@@ -18,6 +18,7 @@ import {
 import { runOnFullDisk } from "./run-on-full-disk.ts";
 import { salvage } from "./salvage.ts";
 import { createSqliteStore, type SqliteStore } from "./sqlite-store.ts";
+import type { ResultOf, StoreOp, VerifyOp } from "./store.ts";
 
 export interface OpenStoreOptions {
   directory: string;
@@ -33,7 +34,7 @@ export interface OpenStoreOptions {
 export interface OpenedStore extends SqliteStore {
   /** What an operator must be told: the database was damaged, and what became of it. */
   damage: string | undefined;
-  /** The last one who had it open did not close it. */
+  /** Since somebody who had it open did not close it, nobody has read all of it with `verify`. */
   wasUnclean: boolean;
   /** Says whether nothing that is stored after this error would be safe. */
   isFatal(error: unknown): boolean;
@@ -57,6 +58,8 @@ export function openStore(options: OpenStoreOptions): OpenedStore {
     noteDamage(db, isVisit ? damage : undefined);
   });
   ballast.restore();
+  const runAll = runOnFullDisk(db, store, ballast);
+  let isVerified = false;
   // To empty the log must take no more than the ballast can give.
   const logPages = Math.min(maxLogPages, Math.floor(ballast.size / 2 / pageBytes));
   db.exec(`PRAGMA wal_autocheckpoint = ${Math.max(100, logPages)}`);
@@ -67,7 +70,13 @@ export function openStore(options: OpenStoreOptions): OpenedStore {
     damage,
     wasUnclean,
     recall: store.recall,
-    runAll: runOnFullDisk(db, store, ballast),
+    runAll(ops) {
+      const results = runAll(ops);
+      if (wasUnclean && !isVerified) {
+        isVerified = ops.some((op, index) => op.type === "verify" && isLast(results[index]));
+      }
+      return results;
+    },
     isFatal(error) {
       if (isDamage(error)) {
         writeFileSync(join(directory, damageMark), "");
@@ -77,8 +86,7 @@ export function openStore(options: OpenStoreOptions): OpenedStore {
       return resultCodeOf(error) === resultCodes.ioError;
     },
     close() {
-      const isForTheNext = isVisit && (wasUnclean || damage !== undefined);
-      if (!isForTheNext) {
+      if (!wasUnclean || isVerified) {
         writeMeta(db, "open", "0");
       }
       db.close();
@@ -129,6 +137,10 @@ export function openStore(options: OpenStoreOptions): OpenedStore {
       found: `the database was damaged and is now ${aside}: ${kept}${isPartial ? ", and parts of it could not be read" : ""}`,
     };
   }
+}
+
+function isLast(result: ResultOf<StoreOp>): boolean {
+  return (result as ResultOf<VerifyOp> | undefined)?.lastSeq === null;
 }
 
 // Told by everybody who opens it until one who serves has.
