@@ -1,4 +1,5 @@
 import { startGateway } from "../gateway.ts";
+import { openGatewayStore } from "../gateway-store.ts";
 import { messageOf } from "../model/error-message.ts";
 import { formatListenAddress } from "../model/listen-address.ts";
 import { createPinoLog } from "../ops/pino-log.ts";
@@ -7,17 +8,19 @@ import { sandboxSettings } from "../sandbox-settings.ts";
 import { version } from "../version.ts";
 import { type CliContext, exitCodes } from "./cli-context.ts";
 import { readConfig } from "./read-config.ts";
-import { untilSignal } from "./until-signal.ts";
+import { untilStopped } from "./until-stopped.ts";
 
 // Where the sandbox listens, so that a command can be written down.
-const ports = { orchestra: 7461, orchestrator: 7462, aidbox: 7463 };
+const usualPorts = { orchestra: 7461, orchestrator: 7462, aidbox: 7463 };
 
 /**
  * `taskgate dev`: a gateway and, in the same process, a sandbox of the three
  * upstreams that it is configured with, whatever else is set. Nothing leaves this
  * machine.
+ *
+ * @param ports where the sandbox listens; 0: somewhere
  */
-export async function runDev(context: CliContext): Promise<number> {
+export async function runDev(context: CliContext, ports = usualPorts): Promise<number> {
   let sandbox: Sandbox;
   try {
     sandbox = await startSandbox({ ports });
@@ -31,7 +34,9 @@ export async function runDev(context: CliContext): Promise<number> {
     if (config === undefined) {
       return exitCodes.startFailed;
     }
-    const gateway = await startGateway({ config, version, log: createPinoLog(config.logLevel) });
+    const gatewayStore = openGatewayStore(config);
+    const log = createPinoLog(config.logLevel);
+    const gateway = await startGateway({ config, version, log, gatewayStore });
     context.print(
       [
         `taskgate ${version} with a sandbox; stop it with Ctrl-C`,
@@ -42,9 +47,7 @@ export async function runDev(context: CliContext): Promise<number> {
         "",
       ].join("\n"),
     );
-    await untilSignal(context);
-    await gateway.stop();
-    return exitCodes.ok;
+    return await untilStopped(context, gateway, gatewayStore);
   } catch (error) {
     context.printError(`taskgate: the gateway could not start: ${messageOf(error)}\n`);
     return exitCodes.startFailed;

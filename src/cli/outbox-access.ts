@@ -1,4 +1,6 @@
+import { X509Certificate } from "node:crypto";
 import { existsSync } from "node:fs";
+import type { SecureClientSessionOptions } from "node:http2";
 import net from "node:net";
 import { join } from "node:path";
 import { type Client, Code, ConnectError, createClient } from "@connectrpc/connect";
@@ -6,17 +8,22 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 import { type Delivery, GatewayService } from "../../gen/taskgate/v1/gateway_pb.ts";
 import type { Config } from "../config/config.ts";
 import type { DeliveryDesk, DeliveryFilter, DeliveryMove } from "../model/delivery-desk.ts";
+import { formatListenAddress } from "../model/listen-address.ts";
 import { createDeliveryDesk } from "../outbox/delivery-desk.ts";
 import { databaseName } from "../outbox/open-database.ts";
 import { openWorkerStore } from "../outbox/worker-store.ts";
 
 /** What the command line does with an outbox, wherever it is. */
 export interface OutboxAccess {
+  /** What an operator must be told of the directory. */
+  readonly damage: string | undefined;
   list(filter: DeliveryFilter, token: string): Promise<{ deliveries: Delivery[]; nextToken: string }>;
   retry(id: string): Promise<DeliveryMove>;
   discard(id: string): Promise<DeliveryMove>;
   close(): Promise<void>;
 }
+
+type TlsFiles = NonNullable<Config["tls"]>;
 
 const pageSize = 500;
 
@@ -27,10 +34,13 @@ export async function openOutboxAccess(config: Config): Promise<OutboxAccess> {
   try {
     await client.getInfo({}, { headers, timeoutMs: 5000 });
   } catch (error) {
-    if (error instanceof ConnectError && error.code === Code.Unavailable) {
+    const { code, metadata, rawMessage } = ConnectError.from(error);
+    if (code === Code.Unavailable) {
       return openDirectory(config);
     }
-    throw error;
+    throw metadata.has("taskgate-reason")
+      ? error
+      : new Error(notConnected(config, rawMessage), { cause: error });
   }
   return throughGateway(client, headers);
 }
@@ -52,6 +62,7 @@ function throughGateway(client: Client<typeof GatewayService>, headers: HeadersI
     }
   }
   return {
+    damage: undefined,
     async list({ upstream = "", states = [], taskId = "" }, pageToken) {
       const request = { upstream, states: [...states], taskId, pageSize, pageToken };
       const { deliveries, nextPageToken } = await client.listDeliveries(request, { headers });
@@ -71,6 +82,7 @@ async function openDirectory(config: Config): Promise<OutboxAccess> {
   const store = await openWorkerStore({
     directory,
     quota: { maxRows, maxBytes, outcomeReserve: 0 },
+    isVisit: true,
     onFatal: () => undefined,
   });
   // Nothing is sent from here: a retry is due when a gateway runs again.
@@ -78,6 +90,7 @@ async function openDirectory(config: Config): Promise<OutboxAccess> {
   const clock = { now: Date.now, setTimer: () => () => undefined };
   const desk: DeliveryDesk = createDeliveryDesk(store, () => idle, clock);
   return {
+    damage: store.damage,
     async list(filter, token) {
       return (await desk.list(filter, token, pageSize)) ?? { deliveries: [], nextToken: "" };
     },
@@ -97,11 +110,29 @@ function transportOptions({ listen, tls }: Config): Parameters<typeof createGrpc
   const authority = `${host.includes(":") ? `[${host}]` : host}:${listen.port}`;
   return tls === undefined
     ? { baseUrl: `http://${authority}` }
-    : {
-        baseUrl: `https://${authority}`,
-        // It is our own certificate, whatever names are in it.
-        nodeOptions: { ca: tls.cert, checkServerIdentity: () => undefined },
-      };
+    : { baseUrl: `https://${authority}`, nodeOptions: connectionOptions(tls) };
+}
+
+// It must be the gateway's own certificate, whoever signed it and whatever names are in it.
+function connectionOptions({ cert, key, clientCa }: TlsFiles): SecureClientSessionOptions {
+  const own = new X509Certificate(cert);
+  return {
+    ca: own.toString(),
+    allowPartialTrustChain: true,
+    checkServerIdentity: (_host, { raw }) =>
+      own.raw.equals(raw) ? undefined : new Error("it shows another certificate"),
+    // A gateway that wants one takes its own where the same authority has signed it.
+    ...(clientCa === undefined ? {} : { cert, key }),
+  };
+}
+
+// How the refusal of a client's certificate looks depends on who closes first.
+function notConnected({ tls, listen }: Config, message: string): string {
+  const isRefused = tls?.clientCa !== undefined && /alert|closed|hang up|reset/i.test(message);
+  const why = isRefused
+    ? "it wants a client certificate, and does not take its own for one"
+    : message.split("\n", 1)[0];
+  return `the gateway at ${formatListenAddress(listen)} cannot be asked: ${why}`;
 }
 
 function bearer({ adminToken, authToken }: Config): HeadersInit {

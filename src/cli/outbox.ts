@@ -39,6 +39,9 @@ export async function runOutbox(context: CliContext): Promise<number> {
   let access: OutboxAccess | undefined;
   try {
     access = await openOutboxAccess(config);
+    if (access.damage !== undefined) {
+      context.printError(`taskgate: ${access.damage}\n`);
+    }
     if (isList) {
       const { upstream, task: taskId } = flags;
       await list(context, access, { upstream, taskId, states: state === undefined ? undefined : [state] });

@@ -4,9 +4,9 @@ import { createPinoLog } from "../ops/pino-log.ts";
 import { version } from "../version.ts";
 import { type CliContext, exitCodes } from "./cli-context.ts";
 import { readConfig } from "./read-config.ts";
-import { untilSignal } from "./until-signal.ts";
+import { untilStopped } from "./until-stopped.ts";
 
-/** `taskgate serve`: serves until it is asked to stop. */
+/** `taskgate serve`: serves until it is asked to stop, or its store fails. */
 export async function runServe(context: CliContext): Promise<number> {
   const config = readConfig(context);
   if (config === undefined) {
@@ -23,10 +23,5 @@ export async function runServe(context: CliContext): Promise<number> {
     log.error("the gateway could not start", error);
     return exitCodes.startFailed;
   }
-  const code = await Promise.race([
-    gatewayStore.failed.then(() => exitCodes.failed),
-    untilSignal(context).then(() => exitCodes.ok),
-  ]);
-  await gateway.stop();
-  return code;
+  return untilStopped(context, gateway, gatewayStore);
 }

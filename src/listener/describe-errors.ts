@@ -1,3 +1,4 @@
+import type { DescMessage } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { encodeEnvelope, type UniversalHandler } from "@connectrpc/connect/protocol";
 import {
@@ -10,8 +11,11 @@ import {
 import { findTrailerError, setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { trailerFlag, trailerParse, trailerSerialize } from "@connectrpc/connect/protocol-grpc-web";
 
-/** Returns the error with the details that every error has, or as it is where it has them. */
-export type DescribeError = (error: ConnectError) => ConnectError;
+/**
+ * Returns the error with the details that every error has, or as it is where it has
+ * them. `input`: what the request should have been, where that is known.
+ */
+export type DescribeError = (error: ConnectError, input?: DescMessage) => ConnectError;
 
 type Response = Awaited<ReturnType<UniversalHandler>>;
 
@@ -20,7 +24,8 @@ type Response = Awaited<ReturnType<UniversalHandler>>;
  * a message that is too large or does not decode before any code of ours sees the
  * call, and offers no hook there, so the error is read back from the response.
  */
-export function describeErrors(handler: UniversalHandler, describe: DescribeError): UniversalHandler {
+export function describeErrors(handler: UniversalHandler, describeError: DescribeError): UniversalHandler {
+  const describe: DescribeError = (error) => describeError(error, handler.method.input);
   return Object.assign(async (request: Parameters<UniversalHandler>[0]) => {
     const response = await handler(request);
     const { header, body } = response;

@@ -59,6 +59,7 @@ const maxBodyMs = 60_000;
 /** Creates the handler of the given routes: Connect's adapter, and the lane beside it. */
 export function createRpcHandler(options: RpcHandlerOptions): RpcHandler {
   const handlers = createHandlers(options);
+  const unknownMethod = options.describe(new ConnectError("unknown service or method", Code.Unimplemented));
   const bodyBudget = createBodyBudget(maxHeldBodyBytes);
   const lane = options.fastLane ? createFastLane({ ...options, handlers, bodyBudget }) : undefined;
 
@@ -109,7 +110,7 @@ export function createRpcHandler(options: RpcHandlerOptions): RpcHandler {
       const [path = ""] = (request.url ?? "").split("?", 1);
       const handler = handlers.get(path);
       if (handler === undefined) {
-        answerUnknownPath(request, response);
+        answerUnknownPath(request, response, unknownMethod);
         return;
       }
       serve(handler, path, request, response).catch((error) => {

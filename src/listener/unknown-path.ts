@@ -1,27 +1,35 @@
-import { Code } from "@connectrpc/connect";
+import type { ConnectError } from "@connectrpc/connect";
+import { errorToJsonBytes } from "@connectrpc/connect/protocol-connect";
+import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { answerText, type NodeRequest, type NodeResponse } from "./node-http.ts";
 
 /**
- * Answers a request to a path that is no RPC, in the words of the protocol it
- * came in: a gRPC client reads a status, a Connect client JSON, a person text.
+ * Answers a request to a path that is no RPC with the error, in the words of the
+ * protocol it came in: a gRPC client reads a status, a Connect client JSON, a
+ * person text.
  */
-export function answerUnknownPath(request: NodeRequest, response: NodeResponse): void {
+export function answerUnknownPath(request: NodeRequest, response: NodeResponse, error: ConnectError): void {
   const type = request.headers["content-type"] ?? "";
-  const message = "unknown service or method";
   // What is still being sent is not read.
   request.resume();
   if (/^application\/grpc(-web)?\b/.test(type)) {
+    const trailer = new Headers();
+    setTrailerStatus(trailer, error);
+    setHeaders(response, trailer);
     response.setHeader("content-type", type);
-    response.setHeader("grpc-status", String(Code.Unimplemented));
-    response.setHeader("grpc-message", encodeURIComponent(message));
-    response.setHeader("taskgate-reason", "NOT_IMPLEMENTED");
     response.end();
   } else if (/^application\/(json|proto|connect\+(json|proto))\b/.test(type)) {
     response.statusCode = 404;
+    setHeaders(response, error.metadata);
     response.setHeader("content-type", "application/json");
-    response.setHeader("taskgate-reason", "NOT_IMPLEMENTED");
-    response.end(JSON.stringify({ code: "unimplemented", message }));
+    response.end(errorToJsonBytes(error, undefined));
   } else {
     answerText(response, 404, "taskgate serves gRPC, gRPC-Web and Connect here, and no pages.\n");
+  }
+}
+
+function setHeaders(response: NodeResponse, headers: Headers): void {
+  for (const [name, value] of headers) {
+    response.setHeader(name, value);
   }
 }

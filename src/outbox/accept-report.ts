@@ -85,32 +85,50 @@ export function createAccept(db: DatabaseSync, rows: Rows, lanes: Lanes) {
     }
   }
 
-  function accept(op: AcceptOp): AcceptResult {
+  // The rules that need no room: an answer, or what the others must know.
+  function ask(
+    op: AcceptOp,
+  ): { answer: AcceptResult } | { task: TaskRow | undefined; givesWay: StoredDelivery | undefined } {
     const before = requestBefore(op);
     if (before !== undefined) {
-      return before;
+      return { answer: before };
+    }
+    const { upstream, key, kind } = op.delivery;
+    const isOutcome = kind === "outcome";
+    const task = rows.findTask(upstream, key);
+    if (task !== undefined && task.caller !== op.caller && !op.isByGateway) {
+      return { answer: refuse({ reason: "taskUnknown" }) };
+    }
+    const standing = task !== undefined && isOutcome ? outcomeBefore(task, op) : undefined;
+    if (standing !== undefined && "answer" in standing) {
+      return standing;
+    }
+    return task !== undefined && task.outcome_tag !== null && !isOutcome && kind !== "log"
+      ? { answer: refuse({ reason: "taskFinished", isByGateway: isOutcomeByGateway(rows, task) }) }
+      : { task, givesWay: standing?.givesWay };
+  }
+
+  function recall(op: AcceptOp): AcceptResult | undefined {
+    const asked = ask(op);
+    return "answer" in asked ? asked.answer : undefined;
+  }
+
+  function accept(op: AcceptOp): AcceptResult {
+    const asked = ask(op);
+    if ("answer" in asked) {
+      return asked.answer;
     }
     const { delivery, nowMs } = op;
     const { upstream, kind } = delivery;
     const isOutcome = kind === "outcome";
-    let task = rows.findTask(upstream, delivery.key);
-    if (task !== undefined && task.caller !== op.caller && !op.isByGateway) {
-      return refuse({ reason: "taskUnknown" });
-    }
-    const standing = task !== undefined && isOutcome ? outcomeBefore(task, op) : undefined;
-    if (standing !== undefined && "answer" in standing) {
-      return standing.answer;
-    }
-    if (task !== undefined && task.outcome_tag !== null && !isOutcome && kind !== "log") {
-      return refuse({ reason: "taskFinished", isByGateway: isOutcomeByGateway(rows, task) });
-    }
+    let { task } = asked;
     const bytes = Buffer.byteLength(delivery.body);
     const limit = lanes.limitExceededBy(upstream, bytes, isOutcome);
     if (limit !== undefined) {
       return refuse({ reason: "full", limit });
     }
-    if (standing !== undefined) {
-      supersede(standing.givesWay, nowMs);
+    if (asked.givesWay !== undefined) {
+      supersede(asked.givesWay, nowMs);
       task = rows.findTask(upstream, delivery.key);
     }
 
@@ -150,7 +168,7 @@ export function createAccept(db: DatabaseSync, rows: Rows, lanes: Lanes) {
     return task && rows.addDelivery(refused, task.id, deliveryStates.REJECTED, 0, failure);
   }
 
-  return { accept, keepRefused };
+  return { accept, recall, keepRefused };
 }
 
 const stored = deliveryStates.STORED;

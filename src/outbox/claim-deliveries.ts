@@ -31,6 +31,9 @@ export function createAttempts(db: DatabaseSync, rows: Rows, lanes: Lanes) {
        own_failure_ms = iif(?6 = 1 AND own_failure_ms IS NULL, ?5, own_failure_ms) WHERE seq = ?1`,
   );
 
+  // How many have begun in each lane, so that tasks without an outcome get their share.
+  const begun = new Map<number, number>();
+
   // Begins the attempt of a task's first delivery, after putting aside what must
   // not or need not be sent.
   function claimHead(task: number, firstSeq: number, nowMs: number, supersede: boolean): Found {
@@ -67,11 +70,11 @@ export function createAttempts(db: DatabaseSync, rows: Rows, lanes: Lanes) {
     if (lane === undefined) {
       return result;
     }
-    for (const urgent of [1, 0]) {
-      const left = limit - result.claimed.length;
-      const due = left > 0 ? dueTasks.all(lane, urgent, nowMs, left) : [];
-      if (due.length < left) {
-        due.push(...misdatedTasks.all(lane, urgent, nowMs + maxDelayMs, left - due.length));
+    // Says whether there may be more.
+    const take = (urgent: 0 | 1, places: number): boolean => {
+      const due = places > 0 ? dueTasks.all(lane, urgent, nowMs, places) : [];
+      if (due.length < places) {
+        due.push(...misdatedTasks.all(lane, urgent, nowMs + maxDelayMs, places - due.length));
       }
       for (const { id, head_seq } of due) {
         const { claimed, superseded, damaged } = claimHead(Number(id), Number(head_seq), nowMs, supersede);
@@ -81,7 +84,17 @@ export function createAttempts(db: DatabaseSync, rows: Rows, lanes: Lanes) {
         result.superseded.push(...superseded);
         result.damaged.push(...damaged);
       }
+      return due.length === places;
+    };
+
+    const before = begun.get(lane) ?? 0;
+    const ordinary = Math.floor((before + limit) / ordinaryEvery) - Math.floor(before / ordinaryEvery);
+    const isMore = take(1, limit - ordinary);
+    take(0, limit - result.claimed.length);
+    if (isMore) {
+      take(1, limit - result.claimed.length);
     }
+    begun.set(lane, before + result.claimed.length);
     const dueTimes = [1, 0].flatMap((urgent) => (nextDue.get(lane, urgent)?.due as number | null) ?? []);
     result.nextDueMs = dueTimes.length === 0 ? null : Math.min(...dueTimes);
     return result;
@@ -137,3 +150,6 @@ export function createAttempts(db: DatabaseSync, rows: Rows, lanes: Lanes) {
 
   return { claim, settle };
 }
+
+// Tasks with outcomes go first, but of so many places one is for those without.
+const ordinaryEvery = 8;

@@ -1,6 +1,6 @@
-import { fromBinary } from "@bufbuild/protobuf";
+import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
-import { DeliveryState, FailureSchema } from "../../gen/taskgate/v1/receipt_pb.ts";
+import { DeliveryState, type Failure, FailureSchema } from "../../gen/taskgate/v1/receipt_pb.ts";
 import type { Clock } from "./clock.ts";
 import type { DeliveryRow } from "./store.ts";
 
@@ -8,19 +8,32 @@ import type { DeliveryRow } from "./store.ts";
 export interface DeliveryWaiters {
   /**
    * Waits until the delivery has ended, or the upstream refuses our credentials, and
-   * at most `timeoutMs`. Resolves with the last that is known of it.
+   * at most `timeoutMs`. Resolves with the last that is known of it. `lane`: where it
+   * waits. Default: unknown, and only its own attempts tell that they are refused.
    */
-  wait(row: DeliveryRow, timeoutMs: number, signal?: AbortSignal): Promise<DeliveryRow>;
+  wait(row: DeliveryRow, timeoutMs: number, signal?: AbortSignal, lane?: string): Promise<DeliveryRow>;
   /** Waits until the delivery has ended, however long that takes. */
   waitForEnd(row: DeliveryRow, signal: AbortSignal): Promise<DeliveryRow>;
   /** A delivery has changed. */
   tell(row: DeliveryRow): void;
+  /** The upstream of a lane refuses our credentials; undefined: it does so no more. */
+  refuse(lane: string, failure: Failure | undefined): void;
   /** Nobody waits any longer, from now on. */
   releaseAll(): void;
 }
 
 // Far more than end within one commit.
 const maxEnded = 1000;
+// Of their answers, in UTF-16 units: an end must not be missed, its answer may be.
+const maxEndedAnswers = 4 * 1024 * 1024;
+
+interface Waiter {
+  lane: string | undefined;
+  /** What has changed; undefined: nobody waits any longer. */
+  onChange(row: DeliveryRow | undefined): void;
+  /** Looks again at what is known. */
+  look(): void;
+}
 
 /** Creates the list of those who wait. */
 export function createDeliveryWaiters(clock: Clock): DeliveryWaiters {
@@ -28,20 +41,57 @@ export function createDeliveryWaiters(clock: Clock): DeliveryWaiters {
   // A delivery may end between the moment at which its row was read and the one at
   // which somebody waits for it.
   const ended = new Map<number, DeliveryRow>();
-  const waiting = new Map<number, Set<(row?: DeliveryRow) => void>>();
+  let endedAnswers = 0;
+  const waiting = new Map<number, Set<Waiter>>();
+  const refusals = new Map<string, Uint8Array>();
+
+  // Its first attempt has an answer of its own; before and after it the lane's counts.
+  function seen(row: DeliveryRow, lane: string | undefined): DeliveryRow {
+    const refusal = lane === undefined ? undefined : refusals.get(lane);
+    const isInFirstAttempt = row.attempts === 1 && row.failure === null;
+    return refusal === undefined || isSettled(row) || isInFirstAttempt ? row : { ...row, failure: refusal };
+  }
+
+  function forget(seq: number | undefined): void {
+    const row = seq === undefined ? undefined : ended.get(seq);
+    if (row !== undefined) {
+      endedAnswers -= row.answer.length;
+      ended.delete(row.seq);
+    }
+  }
+
+  function remember(row: DeliveryRow): void {
+    if (endedAnswers + row.answer.length > maxEndedAnswers) {
+      for (const [seq, older] of ended) {
+        ended.set(seq, { ...older, answer: "" });
+      }
+      endedAnswers = 0;
+    }
+    const kept = row.answer.length > maxEndedAnswers ? { ...row, answer: "" } : row;
+    ended.set(row.seq, kept);
+    endedAnswers += kept.answer.length;
+    if (ended.size > maxEnded) {
+      forget(ended.keys().next().value);
+    }
+  }
 
   function waitUntil(
     isEnough: (row: DeliveryRow) => boolean,
     row: DeliveryRow,
     timeoutMs: number,
     signal?: AbortSignal,
+    lane?: string,
   ): Promise<DeliveryRow> {
-    const last = ended.get(row.seq);
-    if (last !== undefined) {
-      return Promise.resolve(last);
+    const known = ended.get(row.seq);
+    if (known !== undefined) {
+      return Promise.resolve(known);
     }
-    if (isReleased || isEnough(row) || timeoutMs <= 0 || signal?.aborted === true) {
+    if (isReleased || timeoutMs <= 0 || signal?.aborted === true) {
       return Promise.resolve(row);
+    }
+    const first = seen(row, lane);
+    if (isEnough(first)) {
+      return Promise.resolve(first);
     }
     return new Promise((resolve) => {
       let last = row;
@@ -49,7 +99,7 @@ export function createDeliveryWaiters(clock: Clock): DeliveryWaiters {
       waiting.set(row.seq, others);
 
       function finish(): void {
-        others.delete(onChange);
+        others.delete(waiter);
         if (others.size === 0) {
           waiting.delete(row.seq);
         }
@@ -57,41 +107,53 @@ export function createDeliveryWaiters(clock: Clock): DeliveryWaiters {
         signal?.removeEventListener("abort", finish);
         resolve(last);
       }
-      function onChange(changed?: DeliveryRow): void {
-        last = changed ?? last;
-        if (changed === undefined || isEnough(changed)) {
-          finish();
-        }
-      }
+      const waiter: Waiter = {
+        lane,
+        onChange(changed) {
+          last = changed === undefined ? last : seen(changed, lane);
+          if (changed === undefined || isEnough(last)) {
+            finish();
+          }
+        },
+        look: () => waiter.onChange(last),
+      };
 
       const cancelTimer =
         timeoutMs === Number.POSITIVE_INFINITY ? undefined : clock.setTimer(finish, timeoutMs);
       signal?.addEventListener("abort", finish, { once: true });
-      others.add(onChange);
+      others.add(waiter);
     });
   }
 
   return {
-    wait: (row, timeoutMs, signal) => waitUntil(isSettled, row, timeoutMs, signal),
+    wait: (row, timeoutMs, signal, lane) => waitUntil(isSettled, row, timeoutMs, signal, lane),
     waitForEnd: (row, signal) => waitUntil(isEnded, row, Number.POSITIVE_INFINITY, signal),
     tell(row) {
-      ended.delete(row.seq);
+      forget(row.seq);
       if (row.state !== DeliveryState.STORED) {
-        ended.set(row.seq, row);
-        const [oldest] = ended.keys();
-        if (ended.size > maxEnded && oldest !== undefined) {
-          ended.delete(oldest);
-        }
+        remember(row);
       }
-      for (const onChange of waiting.get(row.seq) ?? []) {
-        onChange(row);
+      for (const waiter of waiting.get(row.seq) ?? []) {
+        waiter.onChange(row);
+      }
+    },
+    refuse(lane, failure) {
+      if (failure === undefined) {
+        refusals.delete(lane);
+        return;
+      }
+      refusals.set(lane, toBinary(FailureSchema, failure));
+      for (const waiter of [...waiting.values()].flatMap((others) => [...others])) {
+        if (waiter.lane === lane) {
+          waiter.look();
+        }
       }
     },
     releaseAll() {
       isReleased = true;
       for (const others of waiting.values()) {
-        for (const onChange of others) {
-          onChange();
+        for (const waiter of others) {
+          waiter.onChange(undefined);
         }
       }
     },

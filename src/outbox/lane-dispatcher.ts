@@ -1,10 +1,11 @@
 import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
-import { DeliveryState } from "../../gen/taskgate/v1/receipt_pb.ts";
+import { DeliveryState, type Failure } from "../../gen/taskgate/v1/receipt_pb.ts";
 import type { AttemptResult } from "../model/attempt-result.ts";
 import type { DeliveryUpstream } from "../model/delivery.ts";
 import { createFailure } from "../model/failure.ts";
 import { createCircuitBreaker } from "./circuit-breaker.ts";
 import type { Clock } from "./clock.ts";
+import { keptAnswer } from "./kept-answer.ts";
 import type { KeyOrder } from "./key-order.ts";
 import { createRetryBudget } from "./retry-budget.ts";
 import { maxDelayMs, type RetryPolicy, settlementOf } from "./retry-policy.ts";
@@ -25,8 +26,8 @@ export interface LaneDispatcherDeps {
   mayLeaveOut: () => boolean;
   /** A delivery has come to another state, or its attempt has failed. May be told twice. */
   onChange: (row: DeliveryRow) => void;
-  /** The upstream has begun to refuse our credentials. */
-  onUnauthorized: () => void;
+  /** The upstream has begun to refuse our credentials; undefined: it does so no more. */
+  onUnauthorized: (failure: Failure | undefined) => void;
   /** A delivery is not sent because its row is damaged. */
   onDamage: (row: DeliveryRow) => void;
   onUnexpectedError: (error: unknown) => void;
@@ -164,10 +165,10 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
       });
     const nowMs = clock.now();
     breaker.record(result, nowMs);
-    if (result.kind === "unauthorized" && !isUnauthorized) {
-      deps.onUnauthorized();
+    if (result.kind === "unauthorized" ? !isUnauthorized : isUnauthorized && result.kind !== "unavailable") {
+      isUnauthorized = !isUnauthorized;
+      deps.onUnauthorized(result.kind === "unauthorized" ? result.failure : undefined);
     }
-    isUnauthorized = result.kind === "unauthorized" || (isUnauthorized && result.kind === "unavailable");
     if (result.kind === "accepted") {
       budget.success(nowMs);
       deps.onChange({
@@ -179,7 +180,8 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
         endMs: nowMs,
         answer: result.answer,
       });
-      const settled = await settle(row, { kind: "delivered", answer: result.answer }, nowMs, mayGoOn);
+      const answer = keptAnswer(result.answer);
+      const settled = await settle(row, { kind: "delivered", answer }, nowMs, mayGoOn);
       if (settled.row !== undefined) {
         deps.onChange(settled.row);
       }

@@ -11,3 +11,8 @@ export function writeMeta(db: DatabaseSync, name: string, value: string): void {
     "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
   ).run(name, value);
 }
+
+/** Forgets what was noted under that name. */
+export function dropMeta(db: DatabaseSync, name: string): void {
+  db.prepare("DELETE FROM meta WHERE name = ?").run(name);
+}

@@ -1,7 +1,8 @@
 import type { DatabaseSync } from "node:sqlite";
 import { deliveryStates, stateName } from "./delivery-state.ts";
+import { doubtFloorMs } from "./doubt-floor.ts";
 import type { Lanes } from "./lanes.ts";
-import type { Rows } from "./sqlite-rows.ts";
+import type { Rows, StoredDelivery } from "./sqlite-rows.ts";
 import type { MoveOp, MoveResult } from "./store.ts";
 
 /** Prepares what an operator does with a delivery. */
@@ -19,10 +20,20 @@ export function createMove(db: DatabaseSync, rows: Rows, lanes: Lanes) {
        in_doubt = iif(state = ${deliveryStates.UNCONFIRMED}, 1, in_doubt) WHERE seq = ?`,
   );
   const queue = db.prepare("UPDATE task SET pending = pending + 1, touched_ms = ? WHERE id = ?");
+  const taskTimes = db.prepare("SELECT touched_ms, head_due_ms FROM task WHERE id = ?");
+  const setDoubt = db.prepare("UPDATE delivery SET in_doubt = ? WHERE seq = ?");
   const taskOutcome = db.prepare("SELECT outcome_seq FROM task WHERE id = ?");
   const setOutcome = db.prepare(
     "UPDATE task SET outcome_tag = ?2, outcome_seq = ?3, outcome_create_ms = ?4, urgent = 1 WHERE id = ?1",
   );
+
+  // How long the last attempt may still be under way upstream. A task is touched when
+  // an attempt of it ends; a clock that was set back must not make it an age.
+  function doubtLeftMs({ row, task }: StoredDelivery, nowMs: number): number {
+    const sinceMs = nowMs - Number(taskTimes.get(task)?.touched_ms);
+    const floorMs = doubtFloorMs[row.upstream] ?? 0;
+    return row.isInDoubt && Math.abs(sinceMs) < floorMs ? floorMs - sinceMs : 0;
+  }
 
   function retry({ seq, nowMs }: MoveOp): MoveResult {
     const delivery = rows.find(seq);
@@ -33,7 +44,8 @@ export function createMove(db: DatabaseSync, rows: Rows, lanes: Lanes) {
     const name = lanes.nameOf(lane);
     if (row.state === deliveryStates.STORED) {
       if (delivery.isHead && !delivery.isInFlight) {
-        rows.setHead(task, seq, nowMs, nowMs);
+        const dueMs = Number(taskTimes.get(task)?.head_due_ms);
+        rows.setHead(task, seq, Math.min(dueMs, nowMs + doubtLeftMs(delivery, nowMs)), nowMs);
       }
       return { kind: "moved", row: rows.find(seq)?.row ?? row, lane: name };
     }
@@ -83,8 +95,17 @@ export function createMove(db: DatabaseSync, rows: Rows, lanes: Lanes) {
     if (delivery.isInFlight) {
       return { kind: "refused", why: "an attempt of it is under way" };
     }
+    // Another outcome would overtake it.
+    const leftMs = doubtLeftMs(delivery, nowMs);
+    if (leftMs > 0) {
+      const seconds = Math.ceil(leftMs / 1000);
+      return { kind: "refused", why: `its last attempt may still be under way, for ${seconds} s at most` };
+    }
     const isWaiting = row.state === deliveryStates.STORED;
-    const ended = rows.end(delivery, deliveryStates.DISCARDED, nowMs);
+    rows.end(delivery, deliveryStates.DISCARDED, nowMs);
+    // What may have been taken stays visible as such.
+    const mayBeTaken = row.isInDoubt || row.state === deliveryStates.UNCONFIRMED;
+    setDoubt.run(mayBeTaken ? 1 : 0, seq);
     // One that may have been taken ends its task for good.
     if (row.kind === "outcome" && row.state !== deliveryStates.UNCONFIRMED) {
       rows.openTask(task, seq);
@@ -96,7 +117,7 @@ export function createMove(db: DatabaseSync, rows: Rows, lanes: Lanes) {
         rows.setHead(task, next ?? null, next === undefined ? null : nowMs, nowMs);
       }
     }
-    return { kind: "moved", row: ended, lane: name };
+    return { kind: "moved", row: rows.find(seq)?.row ?? row, lane: name };
   }
 
   return { retry, discard };

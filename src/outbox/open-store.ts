@@ -2,9 +2,9 @@ import { randomInt } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { DatabaseSync } from "node:sqlite";
-import { type Ballast, createBallast } from "./ballast.ts";
+import { createBallast } from "./ballast.ts";
 import type { Quota } from "./lanes.ts";
-import { readMeta, writeMeta } from "./meta.ts";
+import { dropMeta, readMeta, writeMeta } from "./meta.ts";
 import {
   asidePath,
   isDamage,
@@ -15,9 +15,10 @@ import {
   type Synchronous,
   setAside,
 } from "./open-database.ts";
+import { runOnFullDisk } from "./run-on-full-disk.ts";
 import { salvage } from "./salvage.ts";
 import { createSqliteStore, type SqliteStore } from "./sqlite-store.ts";
-import type { AcceptOp, ResultOf, StoreOp } from "./store.ts";
+import type { ResultOf, StoreOp, VerifyOp } from "./store.ts";
 
 export interface OpenStoreOptions {
   directory: string;
@@ -25,13 +26,15 @@ export interface OpenStoreOptions {
   quota: Quota;
   /** The wall clock. */
   nowMs: number;
+  /** Leave word of what is found for the next one who opens it, who serves. Default: no. */
+  isVisit?: boolean;
 }
 
 /** The store of a directory. */
 export interface OpenedStore extends SqliteStore {
   /** What an operator must be told: the database was damaged, and what became of it. */
   damage: string | undefined;
-  /** The last one who had it open did not close it. */
+  /** Since somebody who had it open did not close it, nobody has read all of it with `verify`. */
   wasUnclean: boolean;
   /** Says whether nothing that is stored after this error would be safe. */
   isFatal(error: unknown): boolean;
@@ -44,13 +47,19 @@ export interface OpenedStore extends SqliteStore {
  * stored can still be delivered.
  */
 export function openStore(options: OpenStoreOptions): OpenedStore {
-  const { directory, quota, nowMs } = options;
+  const { directory, quota, nowMs, isVisit = false } = options;
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const ballast = createBallast(directory);
-  const { db, store, damage } = orWithoutBallast(() => openOrSalvage(options));
+  const { db, store, found } = orWithoutBallast(() => openOrSalvage(options));
+  const damage = found ?? readMeta(db, "damage");
   const wasUnclean = readMeta(db, "open") === "1";
-  orWithoutBallast(() => writeMeta(db, "open", "1"));
+  orWithoutBallast(() => {
+    writeMeta(db, "open", "1");
+    noteDamage(db, isVisit ? damage : undefined);
+  });
   ballast.restore();
+  const runAll = runOnFullDisk(db, store, ballast);
+  let isVerified = false;
   // To empty the log must take no more than the ballast can give.
   const logPages = Math.min(maxLogPages, Math.floor(ballast.size / 2 / pageBytes));
   db.exec(`PRAGMA wal_autocheckpoint = ${Math.max(100, logPages)}`);
@@ -60,7 +69,14 @@ export function openStore(options: OpenStoreOptions): OpenedStore {
     sessionKey: store.sessionKey,
     damage,
     wasUnclean,
-    runAll: runWithBallast(db, store, ballast),
+    recall: store.recall,
+    runAll(ops) {
+      const results = runAll(ops);
+      if (wasUnclean && !isVerified) {
+        isVerified = ops.some((op, index) => op.type === "verify" && isLast(results[index]));
+      }
+      return results;
+    },
     isFatal(error) {
       if (isDamage(error)) {
         writeFileSync(join(directory, damageMark), "");
@@ -70,7 +86,9 @@ export function openStore(options: OpenStoreOptions): OpenedStore {
       return resultCodeOf(error) === resultCodes.ioError;
     },
     close() {
-      writeMeta(db, "open", "0");
+      if (!wasUnclean || isVerified) {
+        writeMeta(db, "open", "0");
+      }
       db.close();
     },
   };
@@ -95,7 +113,7 @@ export function openStore(options: OpenStoreOptions): OpenedStore {
     try {
       if (!existsSync(mark)) {
         opened = openDatabase(directory, synchronous);
-        return { db: opened, store: create(opened), damage: undefined };
+        return { db: opened, store: create(opened), found: undefined };
       }
     } catch (error) {
       opened?.close();
@@ -116,8 +134,21 @@ export function openStore(options: OpenStoreOptions): OpenedStore {
     return {
       db: database,
       store,
-      damage: `the database was damaged and is now ${aside}: ${kept}${isPartial ? ", and parts of it could not be read" : ""}`,
+      found: `the database was damaged and is now ${aside}: ${kept}${isPartial ? ", and parts of it could not be read" : ""}`,
     };
+  }
+}
+
+function isLast(result: ResultOf<StoreOp>): boolean {
+  return (result as ResultOf<VerifyOp> | undefined)?.lastSeq === null;
+}
+
+// Told by everybody who opens it until one who serves has.
+function noteDamage(db: DatabaseSync, damage: string | undefined): void {
+  if (damage === undefined) {
+    dropMeta(db, "damage");
+  } else {
+    writeMeta(db, "damage", damage);
   }
 }
 
@@ -126,54 +157,3 @@ const maxLogPages = 1000;
 
 // Left by one who found the database damaged while it served.
 const damageMark = "damaged";
-
-function runWithBallast(db: DatabaseSync, store: SqliteStore, ballast: Ballast): SqliteStore["runAll"] {
-  let isFull = false;
-  let checkedMs = 0;
-
-  // Outcomes may use a part of what the ballast had held.
-  function isRefused(op: StoreOp): boolean {
-    return op.type === "accept" && (op.delivery.kind !== "outcome" || !ballast.hasRoom());
-  }
-
-  function runWhileFull(ops: readonly StoreOp[]): ResultOf<StoreOp>[] {
-    const refused = new Set(ops.filter(isRefused));
-    const results = store.runAll(ops.filter((op) => !refused.has(op)));
-    return ops.map((op) => (refused.has(op) ? diskFull : results.shift()));
-  }
-
-  // What was delivered has left room inside of the file, which is given back.
-  function tryToRecover(): void {
-    checkedMs = performance.now();
-    db.exec(`PRAGMA incremental_vacuum(${vacuumPages})`);
-    db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
-    isFull = !ballast.restore();
-  }
-
-  return (ops) => {
-    try {
-      if (isFull && performance.now() - checkedMs > recoverIntervalMs) {
-        tryToRecover();
-      }
-      return isFull ? runWhileFull(ops) : store.runAll(ops);
-    } catch (error) {
-      if (resultCodeOf(error) !== resultCodes.full) {
-        throw error;
-      }
-      isFull = true;
-      checkedMs = performance.now();
-      ballast.drop();
-      // The log is what can be made smaller at once.
-      db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
-      return runWhileFull(ops);
-    }
-  };
-}
-
-const recoverIntervalMs = 1000;
-const vacuumPages = 1000;
-
-const diskFull: ResultOf<AcceptOp> = {
-  kind: "refused",
-  refusal: { reason: "full", limit: "the disk is full" },
-};

@@ -99,10 +99,14 @@ export function createOutbox(deps: OutboxDeps): Outbox {
       order,
       mayLeaveOut: () => isDraining,
       onChange,
-      onUnauthorized: () =>
-        deps.onWarning("the upstream refuses the gateway's credentials: reports wait for other ones", {
-          upstream: upstreamName,
-        }),
+      onUnauthorized(failure) {
+        waiters.refuse(name, failure);
+        if (failure !== undefined) {
+          deps.onWarning("the upstream refuses the gateway's credentials: reports wait for other ones", {
+            upstream: upstreamName,
+          });
+        }
+      },
       onDamage: (row) =>
         deps.onAlarm("a delivery is damaged and is not sent", {
           deliveryId: row.id,
@@ -117,6 +121,7 @@ export function createOutbox(deps: OutboxDeps): Outbox {
   async function keep(delivery: NewDelivery, options: SubmitOptions) {
     const lane = laneOf(delivery.lane, delivery.upstream);
     const mayLeave = lane?.tryReserve() === true;
+    let isHeld = mayLeave;
     try {
       const op: AcceptOp = {
         type: "accept",
@@ -133,9 +138,10 @@ export function createOutbox(deps: OutboxDeps): Outbox {
       const claimed = accepted.kind === "stored" ? accepted.claimed : undefined;
       // A task stays in the lane where it began.
       const own = accepted.kind === "stored" ? laneOf(accepted.lane, delivery.upstream) : lane;
-      if (mayLeave && (claimed === undefined || own !== lane)) {
+      if (isHeld && (claimed === undefined || own !== lane)) {
         lane?.release();
       }
+      isHeld = false;
       if (claimed !== undefined) {
         if (own !== lane) {
           own?.take();
@@ -144,7 +150,7 @@ export function createOutbox(deps: OutboxDeps): Outbox {
       }
       if (accepted.kind === "refused" && isBehindGateway(accepted.refusal)) {
         const failure = toBinary(FailureSchema, refusalOf(accepted.refusal, delivery));
-        await store.run({ type: "keepRefused", refused: op, failure });
+        await store.run({ type: "keepRefused", refused: op, failure }).catch(deps.onUnexpectedError);
       }
       if (accepted.kind === "stored") {
         deps.onChange?.(accepted.row);
@@ -154,7 +160,7 @@ export function createOutbox(deps: OutboxDeps): Outbox {
       }
       return accepted;
     } catch (error) {
-      if (mayLeave) {
+      if (isHeld) {
         lane?.release();
       }
       throw error;
@@ -182,7 +188,8 @@ export function createOutbox(deps: OutboxDeps): Outbox {
         return { kind: "failed", failure: refusalOf(accepted.refusal, delivery) };
       }
       const waitMs = options.waitFor === "delivered" ? waitTimeMs(options.timeoutMs(), deps.maxWaitMs) : 0;
-      const row = await waiters.wait(accepted.row, waitMs, options.signal);
+      const lane = accepted.kind === "stored" ? accepted.lane : delivery.lane;
+      const row = await waiters.wait(accepted.row, waitMs, options.signal, lane);
       return options.waitFor === "delivered" && row.state === DeliveryState.REJECTED
         ? { kind: "failed", failure: rejectionOf(row) }
         : {

@@ -14,8 +14,12 @@ export function createQueries(db: DatabaseSync, rows: Rows) {
        AND key > ?1 || '/' AND key < ?1 || '0' AND task_id = ?1) AND d.seq > ?2 ORDER BY d.seq LIMIT ?3`,
   );
   const waitingOutcomes = rows.prepareHeaderSelect(
-    `WHERE t.lane IN (SELECT id FROM lane WHERE upstream = ?) AND t.urgent = 1 AND t.head_due_ms IS NOT NULL
-       AND d.seq = t.outcome_seq AND d.seq > ? ORDER BY d.seq LIMIT ?`,
+    `WHERE t.id IN (
+         SELECT id FROM task WHERE lane IN (SELECT id FROM lane WHERE upstream = ?1) AND urgent = 1
+           AND head_due_ms IS NOT NULL
+         UNION ALL
+         SELECT id FROM task WHERE in_flight = 1 AND upstream = ?1 AND urgent = 1 AND touched_ms < ?2)
+       AND d.seq = t.outcome_seq AND d.seq > ?3 ORDER BY d.seq LIMIT ?4`,
   );
 
   // Filters are rare: rows that do not fit are read and left out, so many at most
@@ -54,8 +58,8 @@ export function createQueries(db: DatabaseSync, rows: Rows) {
   return {
     list,
 
-    waiting: ({ upstream, afterSeq, limit }: WaitingOp): DeliveryRow[] =>
-      waitingOutcomes.all(upstream, afterSeq, limit).map((columns) => rows.read(columns).row),
+    waiting: ({ upstream, begunBeforeMs, afterSeq, limit }: WaitingOp): DeliveryRow[] =>
+      waitingOutcomes.all(upstream, begunBeforeMs, afterSeq, limit).map((columns) => rows.read(columns).row),
 
     verify({ afterSeq, limit }: VerifyOp): VerifyResult {
       const read = wholeAfter.all(afterSeq, limit).map(rows.read);

@@ -156,7 +156,8 @@ function recount(db: DatabaseSync, nowMs: number): void {
       head_seq = (SELECT min(seq) FROM delivery d WHERE d.task = task.id AND d.state = ${deliveryStates.STORED}),
       urgent = EXISTS (SELECT 1 FROM delivery d
         WHERE d.seq = task.outcome_seq AND d.state = ${deliveryStates.STORED});
-    UPDATE task SET head_due_ms = iif(head_seq IS NULL, NULL, ${nowMs + Math.max(...Object.values(doubtFloorMs))});
+    UPDATE task SET touched_ms = ${nowMs},
+      head_due_ms = iif(head_seq IS NULL, NULL, ${nowMs + Math.max(...Object.values(doubtFloorMs))});
     UPDATE lane SET pending_rows = 0, pending_bytes = 0;
     UPDATE lane SET (pending_rows, pending_bytes) = (SELECT count(*), coalesce(sum(payload_bytes), 0)
       FROM delivery d JOIN task t ON t.id = d.task

@@ -267,7 +267,7 @@ function readDelivery(columns: Columns, salt: number): StoredDelivery {
     attempt: String(columns.attempt),
     kind: kinds[kind] ?? "output",
     state,
-    isInDoubt: columns.in_doubt === 1 && state === stored,
+    isInDoubt: columns.in_doubt === 1 && (state === stored || state === deliveryStates.DISCARDED),
     attempts: Number(columns.attempts),
     createMs,
     deliverMs: columns.deliver_ms as number | null,

@@ -10,7 +10,7 @@ import { createMove } from "./move-delivery.ts";
 import { createPrune } from "./prune-store.ts";
 import { createQueries } from "./query-deliveries.ts";
 import { createRows } from "./sqlite-rows.ts";
-import type { ResultOf, StoreOp } from "./store.ts";
+import type { AcceptOp, AcceptResult, ResultOf, StoreOp } from "./store.ts";
 
 /** A store on an open database, without threads: each call is one transaction. */
 export interface SqliteStore {
@@ -19,6 +19,8 @@ export interface SqliteStore {
   readonly sessionKey: string;
   /** Does the operations in one transaction. Throws, and nothing is done, when it cannot be committed. */
   runAll(ops: readonly StoreOp[]): ResultOf<StoreOp>[];
+  /** Answers a report that came before without writing; undefined: it did not. */
+  recall(op: AcceptOp): AcceptResult | undefined;
 }
 
 /**
@@ -38,7 +40,7 @@ export function createSqliteStore(
   doubtWhatWasUnderWay(db, nowMs);
   const rows = createRows(db, salt);
   const lanes = createLanes(db, quota);
-  const { accept, keepRefused } = createAccept(db, rows, lanes);
+  const { accept, recall, keepRefused } = createAccept(db, rows, lanes);
   const { claim, settle } = createAttempts(db, rows, lanes);
   const { retry, discard } = createMove(db, rows, lanes);
   const prune = createPrune(db, rows);
@@ -91,6 +93,7 @@ export function createSqliteStore(
   return {
     salt,
     sessionKey: readSessionKey(db),
+    recall,
     runAll(ops) {
       db.exec("BEGIN IMMEDIATE");
       try {
@@ -131,10 +134,10 @@ function doubtWhatWasUnderWay(db: DatabaseSync, nowMs: number): void {
   db.exec("UPDATE delivery SET in_doubt = 1 WHERE seq IN (SELECT head_seq FROM task WHERE in_flight = 1)");
   // Not at once: the attempt may outlive whoever made it.
   const release = db.prepare(
-    "UPDATE task SET in_flight = 0, head_due_ms = ?1 WHERE in_flight = 1 AND upstream = ?2",
+    "UPDATE task SET in_flight = 0, head_due_ms = ?1, touched_ms = ?3 WHERE in_flight = 1 AND upstream = ?2",
   );
   for (const [upstream, floorMs] of Object.entries(doubtFloorMs)) {
-    release.run(nowMs + floorMs, upstream);
+    release.run(nowMs + floorMs, upstream, nowMs);
   }
   db.exec("COMMIT");
 }

@@ -11,6 +11,7 @@ export interface StoreWorkerData {
   directory: string;
   synchronous: Synchronous;
   quota: Quota;
+  isVisit: boolean;
 }
 
 /** What the worker says: first how the store is, then what came of each batch. */
@@ -28,14 +29,14 @@ export type StoreWorkerMessage =
   | { kind: "notCommitted"; message: string; isFatal: boolean };
 
 // The thread that owns the database, so that the event loop never waits for a disk.
-const { directory, synchronous, quota } = workerData as StoreWorkerData;
+const { directory, synchronous, quota, isVisit } = workerData as StoreWorkerData;
 
 function say(message: StoreWorkerMessage): void {
   parentPort?.postMessage(message);
 }
 
 try {
-  const store = openStore({ directory, synchronous, quota, nowMs: Date.now() });
+  const store = openStore({ directory, synchronous, quota, isVisit, nowMs: Date.now() });
   const { salt, sessionKey, damage, wasUnclean } = store;
   say({ kind: "opened", salt, sessionKey, damage, wasUnclean });
   parentPort?.on("message", (batch: Batch<StoreOp>) => {

@@ -136,7 +136,10 @@ export interface SettleResult {
   damaged: DeliveryRow[];
 }
 
-/** Records attempts of deliveries that are due as begun, tasks with outcomes first. */
+/**
+ * Records attempts of deliveries that are due as begun, tasks with outcomes first, but
+ * for one place in eight, so that the others leave as well.
+ */
 export interface ClaimOp {
   type: "claim";
   lane: string;
@@ -242,10 +245,12 @@ export interface AcceptedRequestsOp {
   limit: number;
 }
 
-/** Finds outcomes that wait for their next attempt. */
+/** Finds outcomes that wait for their next attempt, or whose attempt takes long. */
 export interface WaitingOp {
   type: "waiting";
   upstream: string;
+  /** Of attempts that are under way: those that began before. */
+  begunBeforeMs: number;
   afterSeq: number;
   limit: number;
 }

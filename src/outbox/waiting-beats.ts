@@ -25,9 +25,17 @@ export function startWaitingBeats(deps: WaitingBeatsDeps): () => void {
   let cancelTimer: () => void = () => undefined;
 
   async function beatAll(): Promise<void> {
+    // A short attempt needs no beat.
+    const begunBeforeMs = clock.now() - intervalMs;
     let afterSeq = 0;
     for (;;) {
-      const rows = await store.run({ type: "waiting", upstream, afterSeq, limit: pageRows });
+      const rows = await store.run({
+        type: "waiting",
+        upstream,
+        begunBeforeMs,
+        afterSeq,
+        limit: pageRows,
+      });
       const next = rows.values();
       await Promise.all(Array.from({ length: concurrency }, () => beatEach(next)));
       const last = rows.at(-1);

@@ -11,6 +11,8 @@ export interface WorkerStoreOptions {
   quota: Quota;
   /** Default: FULL, the only one that keeps what is promised. */
   synchronous?: Synchronous;
+  /** As for `openStore`. */
+  isVisit?: boolean;
   /** Is told once that nothing can be stored safely any more. */
   onFatal: (error: Error) => void;
 }
@@ -37,8 +39,8 @@ interface Waiting {
  * Rejects when the directory cannot be used.
  */
 export async function openWorkerStore(options: WorkerStoreOptions): Promise<WorkerStore> {
-  const { directory, quota, synchronous = "FULL", onFatal } = options;
-  const workerData: StoreWorkerData = { directory, quota, synchronous };
+  const { directory, quota, synchronous = "FULL", isVisit = false, onFatal } = options;
+  const workerData: StoreWorkerData = { directory, quota, synchronous, isVisit };
   // In a checkout the sources run as they are, in the package what was built of them.
   const file = import.meta.url.endsWith(".ts") ? "./store-worker.ts" : "./store-worker.js";
   // A thread does not have its process's cache of compiled files by itself.

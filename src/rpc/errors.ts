@@ -1,4 +1,4 @@
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { create, type DescMessage, type MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import {
   BadRequestSchema,
@@ -9,6 +9,7 @@ import {
 import { ErrorReason, ErrorReasonSchema } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import type { Failure } from "../../gen/taskgate/v1/receipt_pb.ts";
 import { createFailure, reasonName } from "../model/failure.ts";
+import { decodeViolation } from "./decode-violation.ts";
 
 /** What is wrong with one field of a request. */
 export type FieldViolation = { field: string; description: string };
@@ -88,15 +89,23 @@ const reasonsByCode = new Map<Code, ErrorReason>([
   [Code.Internal, ErrorReason.INTERNAL],
 ]);
 
-/** Gives an error that Connect made by itself the details that ours have. */
-export function describeError(error: ConnectError): ConnectError {
+/**
+ * Gives an error that Connect made by itself the details that ours have. `input`: what
+ * the request should have been, where that is known.
+ */
+export function describeError(error: ConnectError, input?: DescMessage): ConnectError {
   // Bytes that are no message are the caller's, though Connect calls it internal.
   const code = /^parse binary\b/.test(error.rawMessage) ? Code.InvalidArgument : error.code;
   const reason = reasonsByCode.get(code);
   if (error.details.length > 0 || reason === undefined) {
     return error;
   }
-  const described = errorFromFailure(createFailure(reason, error.rawMessage, { code }));
+  const violation =
+    input && code === Code.InvalidArgument ? decodeViolation(error.rawMessage, input) : undefined;
+  const described =
+    violation === undefined
+      ? errorFromFailure(createFailure(reason, error.rawMessage, { code }))
+      : invalidRequest([violation]);
   for (const [name, value] of error.metadata) {
     described.metadata.set(name, value);
   }

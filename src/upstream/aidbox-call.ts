@@ -17,6 +17,13 @@ export interface Subject {
   statusMethod?: string;
 }
 
+/** A result with the reason that its subject's state tells. */
+export interface Explanation<Value> {
+  result: CallResult<Value>;
+  /** The subject, as JSON text; undefined: it was not asked for. */
+  state: CallResult<string> | undefined;
+}
+
 /** Calls of Aidbox whose failures are already what a caller should hear. */
 export type AidboxCall = ReturnType<typeof createAidboxCall>;
 
@@ -40,6 +47,24 @@ export function createAidboxCall(rpc: AidboxRpc, timeoutMs: number) {
   ): Promise<CallResult<Value>> {
     const sent = await rpc.send(aidboxBody(method, params), timeoutMs + extraMs, signal);
     return certain(callResultOf(sent, pick));
+  }
+
+  async function explain<Value>(
+    result: CallResult<Value>,
+    subject: Subject,
+    signal?: AbortSignal,
+  ): Promise<Explanation<Value>> {
+    if (result.kind === "ok") {
+      return { result, state: undefined };
+    }
+    const unknown = unknownReason(result.failure);
+    if (unknown !== undefined || !isRefusalOfSubject(result.failure)) {
+      return { result: withReason(result, unknown), state: undefined };
+    }
+    const { id, execId, statusMethod = "awf.task/status" } = subject;
+    const state = await read(statusMethod, idParams(id), resource, signal);
+    const reason = state.kind === "ok" ? reasonOfState(state.value, execId) : unknownReason(state.failure);
+    return { result: withReason(result, reason), state };
   }
 
   return {
@@ -73,20 +98,11 @@ export function createAidboxCall(rpc: AidboxRpc, timeoutMs: number) {
       subject: Subject,
       signal?: AbortSignal,
     ): Promise<CallResult<Value>> {
-      if (result.kind === "ok") {
-        return result;
-      }
-      const unknown = unknownReason(result.failure);
-      if (unknown !== undefined || !isRefusalOfSubject(result.failure)) {
-        return withReason(result, unknown);
-      }
-      const { id, execId, statusMethod = "awf.task/status" } = subject;
-      const state = await read(statusMethod, idParams(id), resource, signal);
-      return withReason(
-        result,
-        state.kind === "ok" ? reasonOfState(state.value, execId) : unknownReason(state.failure),
-      );
+      return (await explain(result, subject, signal)).result;
     },
+
+    /** The same, with the state that told it. */
+    explain,
   };
 }
 

@@ -148,14 +148,17 @@ export function createAidbox(options: AidboxOptions) {
     attempt: Attempt,
     signal?: AbortSignal,
   ): Promise<AttemptFailure> {
-    const explained = await call.explained({ kind: "failed", failure: result.failure }, attempt, signal);
+    const { result: explained, state } = await call.explain<never>(
+      { kind: "failed", failure: result.failure },
+      attempt,
+      signal,
+    );
     if (explained.kind === "ok" || explained.failure.reason !== ErrorReason.UPSTREAM_REJECTED) {
       return explained.kind === "ok" ? result : { kind: "rejected", failure: explained.failure };
     }
-    const found = await stateOf(attempt.id, signal);
-    const isTaskOpen =
-      found.kind === "ok" && found.value.status === "in-progress" && found.value.execId === attempt.execId;
-    return { ...result, isTaskOpen };
+    const found = state ?? (await call.readKnown("awf.task/status", idParams(attempt.id), resource, signal));
+    const { status, execId } = found.kind === "ok" ? stateOfResource(found.value) : {};
+    return { ...result, isTaskOpen: status === "in-progress" && execId === attempt.execId };
   }
 
   return {
@@ -264,11 +267,12 @@ interface AttemptState {
   resourceJson: string;
 }
 
-const attemptState: Pick<AttemptState> = (result) =>
-  mapped(resource(result), (resourceJson) => {
-    const { execId, status, outcome } = JSON.parse(resourceJson) as Record<string, unknown>;
-    return { execId, status: String(status), outcome, resourceJson };
-  });
+const attemptState: Pick<AttemptState> = (result) => mapped(resource(result), stateOfResource);
+
+function stateOfResource(resourceJson: string): AttemptState {
+  const { execId, status, outcome } = JSON.parse(resourceJson) as Record<string, unknown>;
+  return { execId, status: String(status), outcome, resourceJson };
+}
 
 // FACT: what a task's outcome is after each of the two calls.
 const outcomeOf: Readonly<Record<string, string>> = {

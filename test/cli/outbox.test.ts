@@ -1,9 +1,12 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { CliContext } from "../../src/cli/cli-context.ts";
 import { runOutbox } from "../../src/cli/outbox.ts";
+import { startGateway } from "../../src/gateway.ts";
 import { formatListenAddress } from "../../src/model/listen-address.ts";
 import { useDirectory } from "../support/use-directory.ts";
-import { useGateway } from "../support/use-gateway.ts";
+import { configOf, type LogLine, recordLog, tlsPath, useGateway } from "../support/use-gateway.ts";
 
 const run = "1d876307-8c0a-42a1-8299-af0516223652";
 // Nobody listens there.
@@ -14,7 +17,7 @@ async function outbox(args: readonly string[], env: Record<string, string>) {
   const context: CliContext = {
     args,
     env,
-    readFile: () => "",
+    readFile: (path) => readFileSync(path, "utf8"),
     print: (text) => {
       said.stdout += text;
     },
@@ -85,6 +88,44 @@ test("through the gateway that runs, lists and discards what waits", async () =>
   });
 });
 
+const selfSigned = {
+  TASKGATE_TLS_CERT: tlsPath("self-signed.pem"),
+  TASKGATE_TLS_KEY: tlsPath("self-signed.key"),
+};
+const signed = { TASKGATE_TLS_CERT: tlsPath("server.pem"), TASKGATE_TLS_KEY: tlsPath("server.key") };
+const clientCa = { TASKGATE_TLS_CLIENT_CA: tlsPath("ca.pem") };
+
+test.for([
+  ["that it signed itself", selfSigned],
+  ["that an authority signed", signed],
+  ["that an authority signed, who also signs those of clients", { ...signed, ...clientCa }],
+] as const)("through a gateway with a certificate %s, lists", async ([, tls]) => {
+  const env = { ...tls, TASKGATE_DATA_DIR: useDirectory() };
+  const { gateway } = await useGateway(env);
+  const own = { ...env, TASKGATE_LISTEN: formatListenAddress(gateway.address) };
+  expect(await outbox(["list"], own)).toEqual({ code: 0, stdout: "", stderr: "" });
+});
+
+test.for([
+  [
+    "that takes only certificates of clients",
+    selfSigned,
+    clientCa,
+    "it wants a client certificate, and does not take its own for one",
+  ],
+  ["that shows another certificate", signed, selfSigned, "unable to get local issuer certificate"],
+  ["that speaks no TLS", {}, selfSigned, ".+"],
+] as const)("of a gateway %s, says so in one line", async ([, served, asked, why]) => {
+  const env = { ...served, TASKGATE_DATA_DIR: useDirectory() };
+  const { gateway } = await useGateway(asked === clientCa ? { ...env, ...clientCa } : env);
+  const listen = formatListenAddress(gateway.address);
+  const { code, stderr } = await outbox(["list"], { ...env, ...asked, TASKGATE_LISTEN: listen });
+  expect([code, stderr]).toEqual([
+    1,
+    expect.stringMatching(new RegExp(`^taskgate: the gateway at ${listen} cannot be asked: ${why}.*\\n$`)),
+  ]);
+});
+
 test("without a gateway, opens its directory", async () => {
   const env = { ...orchestra, TASKGATE_DATA_DIR: useDirectory(), TASKGATE_DRAIN_TIMEOUT: "50ms" };
   const { gateway, url } = await useGateway(env);
@@ -94,6 +135,26 @@ test("without a gateway, opens its directory", async () => {
   const { stdout, code } = await outbox(["list", "--upstream", "orchestra"], own);
   expect([code, stdout.split("\n").length]).toEqual([0, 2]);
   expect(await outbox(["list", "--upstream", "aidbox"], own)).toMatchObject({ code: 0, stdout: "" });
+});
+
+test("without a gateway tells that the directory was damaged, and the gateway after it tells it, too", async () => {
+  const directory = useDirectory();
+  const env = { TASKGATE_LISTEN: "127.0.0.1:9", TASKGATE_DATA_DIR: directory };
+  writeFileSync(join(directory, "outbox.db"), "this is no database, ".repeat(1000));
+  for (const _ of ["once", "again"]) {
+    expect(await outbox(["list"], env)).toEqual({
+      code: 0,
+      stdout: "",
+      stderr: expect.stringMatching(/^taskgate: the database was damaged and is now .*damaged-\d+: .*\n$/),
+    });
+  }
+  const log: LogLine[] = [];
+  const config = configOf({ ...env, TASKGATE_LISTEN: "127.0.0.1:0", TASKGATE_OPS_LISTEN: "off" });
+  const gateway = await startGateway({ config, version: "0.0.0-test", log: recordLog(log) });
+  await gateway.stop();
+  expect(log.filter(({ level }) => level === "error")).toMatchObject([
+    { message: expect.stringMatching(/^the database was damaged/) },
+  ]);
 });
 
 test("without either says so, and makes none", async () => {

@@ -356,6 +356,19 @@ describe("an outcome for Aidbox", () => {
     await new Promise((resolve) => setTimeout(resolve, 300));
     expect(methods().length).toBe(beats);
   });
+
+  test("A-13 A-63 that takes Aidbox longer than its lease keeps its task alive as well", async () => {
+    const { caller, aidbox, begin, methods } = await useAidbox(
+      { aidbox: { definitions: { "a/b": { inProgressTimeout: 500 } } } },
+      { TASKGATE_HEARTBEAT_INTERVAL: "100ms", TASKGATE_LEASE_DURATION: "300ms" },
+    );
+    const attempt = await begin();
+    aidbox.faults.add({ match: { method: "awf.task/success" }, action: { kind: "delay", delayMs: 1500 } });
+    const { receipt } = await caller.call(rpc.succeedTask, attempt);
+    expect(receiptLine(receipt)).toBe("DELIVERED");
+    expect(methods().filter((method) => method === "awf.task/notify").length).toBeGreaterThan(4);
+    expect(aidbox.tasks.get(attempt.id)?.resource).toMatchObject({ status: "done", outcome: "succeeded" });
+  });
 });
 
 describe("an Aidbox in trouble", () => {

@@ -185,6 +185,24 @@ describe("an Orchestra in trouble", () => {
     expect(events().length).toBe(1);
   });
 
+  test("O-24 refused credentials are told at once also while nothing is sent because of them", async () => {
+    const { caller, sandbox, request } = await useCaller();
+    const { faults } = sandbox.orchestra;
+    faults.add({ action: { kind: "answer", status: 401 } });
+    // So many in a row that the gateway makes a pause.
+    const other = () => ({ ...request, taskRunId: randomUUID() });
+    await Promise.all(Array.from({ length: 6 }, () => caller.call(updateTask, other())));
+    const startMs = performance.now();
+    const { receipt } = await caller.call(updateTask, other(), { timeoutMs: 15_000 });
+    expect(performance.now() - startMs).toBeLessThan(2000);
+    expect([receiptLine(receipt), receipt?.attempts]).toEqual([
+      "STORED FailedPrecondition UPSTREAM_AUTH orchestra answered 401",
+      0,
+    ]);
+    faults.clear();
+    expect((await settled(caller, receipt))?.state).toBe(DeliveryState.DELIVERED);
+  });
+
   test("O-31 one that is down is unavailable, and gets the report when it is back", async () => {
     const { caller, sandbox, request, events } = await useCaller();
     const { faults } = sandbox.orchestra;

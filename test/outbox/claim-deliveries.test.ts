@@ -31,6 +31,29 @@ describe("claiming", () => {
     expect(store.claimBodies({ limit: 2 })).toEqual(["late"]);
   });
 
+  test.for([1, 3, 8, 20])(
+    "takes tasks without an outcome as well while others never end, %i at a time",
+    (limit) => {
+      const store = useStore();
+      const rounds = Math.ceil(160 / limit);
+      for (let task = 0; task < 10; task += 1) {
+        store.accept(newReport("status", `s${task}`, "status"), { nowMs: startMs - 1 });
+      }
+      const sent: string[] = [];
+      for (let round = 0; round < rounds; round += 1) {
+        for (let task = 0; task < limit; task += 1) {
+          store.accept(newReport("outcome", `o${round}-${task}`, "outcome"), { nowMs: startMs - 1 });
+        }
+        const bodies = store.claimBodies({ limit });
+        expect(bodies).toHaveLength(limit);
+        sent.push(...bodies);
+      }
+      expect(sent.filter((body) => body === "status")).toHaveLength(10);
+      // And no more than their share.
+      expect(sent.slice(0, 40).filter((body) => body === "status").length).toBeLessThanOrEqual(5);
+    },
+  );
+
   test("takes no more than it is asked for", () => {
     const store = useStore();
     for (let task = 0; task < 10; task += 1) {

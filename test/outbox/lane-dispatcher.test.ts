@@ -233,6 +233,22 @@ describe("a lane", () => {
   });
 });
 
+describe("an upstream's answer", () => {
+  test.for([
+    [16 * 1024, 16 * 1024],
+    [16 * 1024 + 1, 0],
+  ] as const)(
+    "of %i bytes is told whole to those who wait, and %i bytes of it are kept",
+    async ([size, kept]) => {
+      const lane = useDispatcher();
+      await lane.submit("outcome", "a", "1");
+      await lane.end("1", { kind: "accepted", answer: "x".repeat(size) });
+      expect(lane.changes.map(({ answer }) => answer.length)).toEqual([size, kept]);
+      expect(lane.rows.get(1).answer.length).toBe(kept);
+    },
+  );
+});
+
 describe("a lane that was full", () => {
   test("misses nothing when a place that was not needed is given back", async () => {
     const lane = useDispatcher({ concurrency: 1 });

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { DeliveryState } from "../../gen/taskgate/v1/receipt_pb.ts";
+import { doubtFloorMs } from "../../src/outbox/doubt-floor.ts";
 import {
   again,
   delivered,
@@ -34,7 +35,46 @@ function sent(
   return store.accept(newReport(kind, "a", body), { mayLeave: true }).seq;
 }
 
+const callbackLane = { upstream: "orchestrator", lane: "orchestrator" };
+const floorMs = Number(doubtFloorMs.orchestrator);
+
+/** A callback's outcome whose attempt has just ended in doubt. */
+function useDoubt() {
+  const store = useStore();
+  const { seq } = store.accept(newReport("outcome", "a", "done", callbackLane), { mayLeave: true });
+  store.settle(seq, again(startMs + 60_000, { isInDoubt: true }));
+  const move = (type: "retry" | "discard", afterMs: number) =>
+    store.run({ type, seq, nowMs: startMs + afterMs });
+  const claim = (afterMs: number) => store.claimBodies({ lane: "orchestrator", nowMs: startMs + afterMs });
+  return { store, seq, move, claim };
+}
+
 describe("retrying by hand", () => {
+  test("lets an attempt in doubt be surely over, however often it is asked for", () => {
+    const { move, claim } = useDoubt();
+    expect(move("retry", 1000)).toMatchObject({ kind: "moved", row: { nextAttemptMs: startMs + floorMs } });
+    expect(move("retry", 2000)).toMatchObject({ kind: "moved", row: { nextAttemptMs: startMs + floorMs } });
+    expect(claim(floorMs - 1)).toEqual([]);
+    expect(claim(floorMs)).toEqual(["done"]);
+  });
+
+  test("makes one in doubt due at once when that attempt is surely over, or the clock was set back", () => {
+    for (const afterMs of [floorMs, -10 * 365 * 86_400_000]) {
+      const { move, claim } = useDoubt();
+      expect(move("retry", afterMs)).toMatchObject({ row: { nextAttemptMs: startMs + afterMs } });
+      expect(claim(afterMs)).toEqual(["done"]);
+    }
+  });
+
+  test("lets the attempt of a gateway that was killed be surely over", () => {
+    const store = useStore();
+    const { seq } = store.accept(newReport("outcome", "a", "done", callbackLane), { mayLeave: true });
+    store.reopen(startMs + 60_000);
+    expect(store.run({ type: "retry", seq, nowMs: startMs + 61_000 })).toMatchObject({
+      row: { nextAttemptMs: startMs + 60_000 + floorMs },
+    });
+  });
+
   test("sends a refused delivery again", () => {
     const store = useStore();
     const seq = sent(store, "output", "1");
@@ -211,6 +251,32 @@ describe("discarding by hand", () => {
     expect(store.move("discard", seq)).toEqual({ kind: "refused", why: "an attempt of it is under way" });
     store.settle(seq, delivered);
     expect(store.move("discard", seq)).toEqual({ kind: "refused", why: "it is DELIVERED" });
+  });
+
+  test("of an outcome in doubt is refused until that attempt is surely over, and then shows the doubt", () => {
+    const { store, seq, move } = useDoubt();
+    expect(move("discard", 1000)).toEqual({
+      kind: "refused",
+      why: "its last attempt may still be under way, for 4 s at most",
+    });
+    expect(store.tryAccept(newReport("outcome", "a", "failed", callbackLane))).toMatchObject({
+      refusal: { reason: "conflictingOutcome" },
+    });
+    const first = move("discard", floorMs);
+    expect(first).toMatchObject({ row: { state: DeliveryState.DISCARDED, isInDoubt: true } });
+    expect(move("discard", floorMs)).toEqual(first);
+    expect(store.get(seq)).toMatchObject({ state: DeliveryState.DISCARDED, isInDoubt: true });
+    store.accept(newReport("outcome", "a", "failed", callbackLane));
+  });
+
+  test.for([
+    ["unconfirmed", unconfirmed, true],
+    ["refused after a doubt", rejected, false],
+  ] as const)("of what was %s says whether it may have been taken", ([, settlement, isInDoubt]) => {
+    const { store, seq, move } = useDoubt();
+    store.claim({ lane: "orchestrator", nowMs: startMs + 60_000 });
+    store.settle(seq, settlement);
+    expect(move("discard", 60_000)).toMatchObject({ kind: "moved", row: { isInDoubt } });
   });
 
   test("a second time answers as the first time", () => {

@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, cpSync, existsSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { describe, expect, onTestFinished, test } from "vitest";
@@ -7,8 +7,8 @@ import type { ClaimResult, DeliveryRow } from "../../src/outbox/store.ts";
 import { useDirectory } from "../support/use-directory.ts";
 import { acceptOf, ampleQuota, newReport, startMs } from "./use-store.ts";
 
-function open(directory: string, nowMs = startMs): OpenedStore {
-  return openStore({ directory, synchronous: "FULL", quota: ampleQuota, nowMs });
+function open(directory: string, { nowMs = startMs, isVisit = false } = {}): OpenedStore {
+  return openStore({ directory, synchronous: "FULL", quota: ampleQuota, nowMs, isVisit });
 }
 
 function useOpenStore(directory: string): OpenedStore {
@@ -102,6 +102,29 @@ describe("the last stop", () => {
     db.close();
     expect(useOpenStore(directory).wasUnclean).toBe(true);
   });
+
+  test("that was unclean is still so until somebody has read all of it", () => {
+    const directory = useDirectory();
+    open(directory, { isVisit: true }).close();
+    const crashed = open(directory);
+    expect(crashed.wasUnclean).toBe(false);
+    crashed.runAll([acceptOf(newReport("status", "a", "x")), acceptOf(newReport("status", "b", "y"))]);
+    const copy = useDirectory();
+    // As a crash leaves it.
+    cpSync(directory, copy, { recursive: true });
+    const visit = open(copy, { isVisit: true });
+    expect(visit.wasUnclean).toBe(true);
+    visit.close();
+    const cutOff = open(copy);
+    expect(cutOff.wasUnclean).toBe(true);
+    cutOff.runAll([{ type: "verify", afterSeq: 0, limit: 1 }]);
+    cutOff.close();
+    const next = open(copy);
+    expect(next.wasUnclean).toBe(true);
+    next.runAll([{ type: "verify", afterSeq: 2, limit: 1 }]);
+    next.close();
+    expect(useOpenStore(copy).wasUnclean).toBe(false);
+  });
 });
 
 describe("damage", () => {
@@ -114,6 +137,23 @@ describe("damage", () => {
     store.runAll([acceptOf(newReport("status", "a", "x"))]);
     expect(bodies(store)).toEqual(["x"]);
     expect(readdirSync(directory).some((name) => name.startsWith("outbox.db.damaged-"))).toBe(true);
+  });
+
+  test("that a visit has met is told to every other one, until one serves", () => {
+    const directory = useDirectory();
+    writeFileSync(join(directory, "outbox.db"), "this is no database, ".repeat(1000));
+    const told = ["first visit", "second visit", "one who serves", "the next"].map((who) => {
+      const store = open(directory, { isVisit: who.endsWith("visit") });
+      store.close();
+      return [store.damage?.slice(0, 24), store.wasUnclean];
+    });
+    const damage = "the database was damaged";
+    expect(told).toEqual([
+      [damage, false],
+      [damage, false],
+      [damage, false],
+      [undefined, false],
+    ]);
   });
 
   test("found while serving leads to a rescue at the next start", () => {

@@ -181,16 +181,25 @@ describe("questions", () => {
     expect(store.list({ upstream: "aidbox" }).map(({ seq }) => seq)).toEqual([1300]);
   });
 
-  test("find outcomes that wait for their next attempt, and none that is under way or behind another", () => {
+  test("find outcomes that wait for their next attempt, or whose attempt takes long", () => {
     const store = useStore();
     store.accept(newReport("outcome", "waits", "x"));
     store.accept(newReport("outcome", "under way", "x"), { mayLeave: true });
+    store.accept(newReport("outcome", "long under way", "x"), { mayLeave: true, nowMs: startMs - 1 });
+    const ended = store.accept(newReport("outcome", "ended", "x"), { mayLeave: true, nowMs: startMs - 1 });
+    store.settle(ended.seq, delivered, { nowMs: startMs - 1 });
     store.accept(newReport("status", "no outcome", "x"));
     store.accept(newReport("output", "behind", "x"));
     store.accept(newReport("outcome", "behind", "y"));
-    const waiting = store.run({ type: "waiting", upstream: "orchestra", afterSeq: 0, limit: 10 });
-    expect(waiting.map(({ taskId }) => taskId)).toEqual(["waits", "behind"]);
-    expect(store.run({ type: "waiting", upstream: "aidbox", afterSeq: 0, limit: 10 })).toEqual([]);
+    const op = { type: "waiting", upstream: "orchestra", begunBeforeMs: startMs, limit: 10 } as const;
+    const waiting = store.run({ ...op, afterSeq: 0 });
+    expect(waiting.map(({ taskId }) => taskId)).toEqual(["waits", "long under way", "behind"]);
+    const [first] = waiting;
+    expect(store.run({ ...op, afterSeq: Number(first?.seq) }).map(({ taskId }) => taskId)).toEqual([
+      "long under way",
+      "behind",
+    ]);
+    expect(store.run({ ...op, upstream: "aidbox", afterSeq: 0 })).toEqual([]);
   });
 
   test("say how a task stands", () => {

@@ -76,6 +76,7 @@ export interface StoreUnderTest {
   readonly db: DatabaseSync;
   run<Op extends StoreOp>(op: Op): ResultOf<Op>;
   runAll: SqliteStore["runAll"];
+  recall: SqliteStore["recall"];
   /** Stores a report; fails the test when it is not stored. */
   accept(delivery: NewDelivery, change?: Partial<Omit<AcceptOp, "type">>): DeliveryRow;
   tryAccept(delivery: NewDelivery, change?: Partial<Omit<AcceptOp, "type">>): AcceptResult;
@@ -116,6 +117,7 @@ export function useStore(quota: Quota = ampleQuota): StoreUnderTest {
     db,
     run,
     runAll: (ops) => store.runAll(ops),
+    recall: (op) => store.recall(op),
     tryAccept: (delivery, change) => run(acceptOf(delivery, change)),
     accept(delivery, change) {
       const accepted = run(acceptOf(delivery, change));

@@ -1,8 +1,23 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import { errorFromJsonBytes } from "@connectrpc/connect/protocol-connect";
+import { findTrailerError } from "@connectrpc/connect/protocol-grpc";
 import { describe, expect, test } from "vitest";
+import { seenError } from "../support/clients.ts";
 import { useGateway } from "../support/use-gateway.ts";
 import { sendRaw, useHttp2Session } from "../support/use-listener.ts";
 
 const infoPath = "/taskgate.v1.GatewayService/GetInfo";
+
+const unimplemented = {
+  code: Code.Unimplemented,
+  message: "unknown service or method",
+  reason: "NOT_IMPLEMENTED",
+};
+
+function connectError(text: string) {
+  const error = errorFromJsonBytes(Buffer.from(text), undefined, new ConnectError("", Code.Unknown));
+  return seenError(error);
+}
 
 async function useUrl(env: Record<string, string> = {}): Promise<string> {
   const { url } = await useGateway(env);
@@ -38,6 +53,35 @@ describe("plain HTTP", () => {
     expect(form.status).toBe(415);
   });
 
+  test.for([
+    [
+      "UpdateTask",
+      { status: "TASK_RUN_STATUS_ODD" },
+      { status: 'is "TASK_RUN_STATUS_ODD", which is not a member of the enum' },
+    ],
+    ["UpdateTask", { attempt: "x" }, { attempt: 'is wrong: expected number (int32), got "x"' }],
+    ["UpdateTask", { odd: 1 }, { odd: "is unknown" }],
+    ["SetOutput", { value: 1, valueJson: "1" }, undefined],
+  ] as const)(
+    "JSON of %s that does not fit, %j, gets the field's name: %j",
+    async ([rpc, body, violations]) => {
+      const url = await useUrl();
+      const answer = await fetch(`${url}/taskgate.v1.TaskStatusService/${rpc}`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify(body),
+      });
+      const error = connectError(await answer.text());
+      expect([answer.status, error]).toMatchObject([
+        400,
+        { code: Code.InvalidArgument, reason: "INVALID_REQUEST", violations: violations ?? {} },
+      ]);
+      for (const field of Object.keys(violations ?? {})) {
+        expect(error.message).toMatch(new RegExp(`^${field} `));
+      }
+    },
+  );
+
   test("an unknown method is said in the words of each protocol", async () => {
     const url = await useUrl();
     const unknown = `${url}/taskgate.v1.GatewayService/Nothing`;
@@ -46,22 +90,24 @@ describe("plain HTTP", () => {
       headers: { "content-type": "application/json" },
       body: "{}",
     });
-    expect([json.status, await json.json()]).toEqual([
-      404,
-      { code: "unimplemented", message: "unknown service or method" },
-    ]);
+    expect([json.status, connectError(await json.text())]).toMatchObject([404, unimplemented]);
+    expect(json.headers.get("taskgate-reason")).toBe("NOT_IMPLEMENTED");
     const web = await fetch(unknown, {
       method: "POST",
       headers: { "content-type": "application/grpc-web+proto" },
       body: new Uint8Array(5),
     });
-    expect([web.status, web.headers.get("grpc-status")]).toEqual([200, "12"]);
+    expect([web.status, seenError(findTrailerError(web.headers))]).toMatchObject([200, unimplemented]);
+    expect(web.headers.get("taskgate-reason")).toBe("NOT_IMPLEMENTED");
     const grpc = await sendRaw(
       useHttp2Session(url),
       { ":path": "/a.b/C", "content-type": "application/grpc" },
       Buffer.alloc(5),
     );
-    expect(grpc.headers).toMatchObject({ ":status": 200, "grpc-status": "12" });
+    expect(grpc.headers).toMatchObject({ ":status": 200, "taskgate-reason": "NOT_IMPLEMENTED" });
+    const status = ["grpc-status", "grpc-message", "grpc-status-details-bin"];
+    const trailer = new Headers(status.map((name) => [name, String(grpc.headers[name])]));
+    expect(seenError(findTrailerError(trailer))).toMatchObject(unimplemented);
     const page = await fetch(url);
     expect([page.status, await page.text()]).toEqual([
       404,

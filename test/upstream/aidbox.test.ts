@@ -1045,6 +1045,36 @@ describe("an outcome", () => {
   });
 });
 
+describe("an outcome that is refused", () => {
+  test.each<[what: string, refusal: Answer, state: string, isTaskOpen: boolean]>([
+    [
+      "A-45 with an error of Aidbox's",
+      [422, "error: {message: no}"],
+      "status: in-progress, execId: e1",
+      true,
+    ],
+    [
+      "A-45 while another attempt is open",
+      [200, "error: {message: no}"],
+      "status: in-progress, execId: e1x",
+      false,
+    ],
+    ["A-55 without one", [413, ""], "status: in-progress, execId: e1", true],
+    ["A-55 without one, behind its end", [413, ""], "status: done, execId: e1", false],
+  ])("asks how its task is once: %s", async (_, refusal, state, isTaskOpen) => {
+    const { aidbox, rpcs } = await useAidbox(({ method }) =>
+      method === "awf.task/status" ? [200, `result: {resource: {id: t1, ${state}}}`] : refusal,
+    );
+    const prepared = prepareTaskOutcome({ ...attempt, verb: "success", json: undefined });
+    const result = await aidbox.send(sent(prepared));
+    expect("isTaskOpen" in result && result.isTaskOpen === true).toBe(isTaskOpen);
+    expect(rpcs.map((rpc) => (rpc as { method: string }).method)).toEqual([
+      "awf.task/success",
+      "awf.task/status",
+    ]);
+  });
+});
+
 describe("an outcome that may have been taken before", () => {
   type Verb = "success" | "fail";
 

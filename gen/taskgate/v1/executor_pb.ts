@@ -1149,7 +1149,8 @@ export type SucceedTaskResponse = Message<"taskgate.v1.SucceedTaskResponse"> & {
   receipt?: Receipt | undefined;
 
   /**
-   * The task as Aidbox answered. Unset until it did.
+   * The task as Aidbox answered. Unset until it did, and where the answer
+   * to a repeated request was longer than 16 KiB.
    *
    * @generated from field: taskgate.v1.Task task = 2;
    */
@@ -1251,7 +1252,7 @@ export type FailTaskResponse = Message<"taskgate.v1.FailTaskResponse"> & {
 
   /**
    * The task as Aidbox answered: `waiting` where attempts are left. Unset until
-   * it did.
+   * it did, and where the answer to a repeated request was longer than 16 KiB.
    *
    * @generated from field: taskgate.v1.Task task = 2;
    */

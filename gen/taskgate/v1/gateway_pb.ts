@@ -815,7 +815,8 @@ export const GatewayService: GenService<{
   /**
    * RetryDelivery sends a delivery again: one that was REJECTED, one that is
    * UNCONFIRMED (the operator accepts that it may arrive twice), or one that is
-   * STORED and waits.
+   * STORED and waits. One that is in doubt leaves when its last attempt is surely
+   * over, at most five seconds later.
    *
    * Upstream: what the delivery says.
    * Repeating: safe.
@@ -834,14 +835,16 @@ export const GatewayService: GenService<{
   },
   /**
    * DiscardDelivery drops a delivery that has not been delivered. An outcome
-   * that is discarded opens its task again.
+   * that is discarded opens its task again; one that may have been taken keeps
+   * `in_doubt`.
    *
    * Upstream: nothing.
    * Repeating: safe.
    *
    * Errors:
    * - NOT_FOUND (DELIVERY_UNKNOWN): no such delivery, or pruned.
-   * - FAILED_PRECONDITION (TASK_FINISHED): it was delivered.
+   * - FAILED_PRECONDITION (TASK_FINISHED): it was delivered, or an attempt of it
+   *   is under way, or may still be.
    *
    * @generated from rpc taskgate.v1.GatewayService.DiscardDelivery
    */

@@ -92,7 +92,7 @@ export type Receipt = Message<"taskgate.v1.Receipt"> & {
 
   /**
    * The last attempt was sent and not answered, so the upstream may have taken
-   * it. Only with `DELIVERY_STATE_STORED`.
+   * it. Only with `DELIVERY_STATE_STORED` and `DELIVERY_STATE_DISCARDED`.
    *
    * @generated from field: bool in_doubt = 3;
    */
