@@ -1,14 +1,13 @@
 import { existsSync } from "node:fs";
-import net from "node:net";
 import { join } from "node:path";
 import { type Client, Code, ConnectError, createClient } from "@connectrpc/connect";
-import { createGrpcTransport } from "@connectrpc/connect-node";
 import { type Delivery, GatewayService } from "../../gen/taskgate/v1/gateway_pb.ts";
 import type { Config } from "../config/config.ts";
 import type { DeliveryDesk, DeliveryFilter, DeliveryMove } from "../model/delivery-desk.ts";
 import { createDeliveryDesk } from "../outbox/delivery-desk.ts";
 import { databaseName } from "../outbox/open-database.ts";
 import { openWorkerStore } from "../outbox/worker-store.ts";
+import { createGatewayTransport } from "./gateway-transport.ts";
 
 /** What the command line does with an outbox, wherever it is. */
 export interface OutboxAccess {
@@ -22,20 +21,27 @@ const pageSize = 500;
 
 /** Goes through the gateway that runs; when none does, opens its directory. */
 export async function openOutboxAccess(config: Config): Promise<OutboxAccess> {
-  const client = createClient(GatewayService, createGrpcTransport(transportOptions(config)));
+  const { listen, tls } = config;
+  const { transport, close } = createGatewayTransport({ kind: "listen", listen, cert: tls?.cert });
+  const client = createClient(GatewayService, transport);
   const headers = bearer(config);
   try {
     await client.getInfo({}, { headers, timeoutMs: 5000 });
   } catch (error) {
+    close();
     if (error instanceof ConnectError && error.code === Code.Unavailable) {
       return openDirectory(config);
     }
     throw error;
   }
-  return throughGateway(client, headers);
+  return throughGateway(client, headers, close);
 }
 
-function throughGateway(client: Client<typeof GatewayService>, headers: HeadersInit): OutboxAccess {
+function throughGateway(
+  client: Client<typeof GatewayService>,
+  headers: HeadersInit,
+  close: () => void,
+): OutboxAccess {
   async function moved(call: Promise<{ delivery?: unknown }>): Promise<DeliveryMove> {
     try {
       const { delivery } = await call;
@@ -59,7 +65,7 @@ function throughGateway(client: Client<typeof GatewayService>, headers: HeadersI
     },
     retry: (deliveryId) => moved(client.retryDelivery({ deliveryId }, { headers })),
     discard: (deliveryId) => moved(client.discardDelivery({ deliveryId }, { headers })),
-    close: async () => undefined,
+    close: async () => close(),
   };
 }
 
@@ -85,23 +91,6 @@ async function openDirectory(config: Config): Promise<OutboxAccess> {
     discard: desk.discard,
     close: () => store.close(),
   };
-}
-
-function transportOptions({ listen, tls }: Config): Parameters<typeof createGrpcTransport>[0] {
-  if (listen.kind === "unix") {
-    const { path } = listen;
-    return { baseUrl: "http://localhost", nodeOptions: { createConnection: () => net.connect(path) } };
-  }
-  const isAny = listen.host === "0.0.0.0" || listen.host === "::";
-  const host = isAny ? "127.0.0.1" : listen.host;
-  const authority = `${host.includes(":") ? `[${host}]` : host}:${listen.port}`;
-  return tls === undefined
-    ? { baseUrl: `http://${authority}` }
-    : {
-        baseUrl: `https://${authority}`,
-        // It is our own certificate, whatever names are in it.
-        nodeOptions: { ca: tls.cert, checkServerIdentity: () => undefined },
-      };
 }
 
 function bearer({ adminToken, authToken }: Config): HeadersInit {
