@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import http from "node:http";
 import http2 from "node:http2";
 import net, { type AddressInfo } from "node:net";
@@ -49,6 +50,21 @@ describe("a way to a gateway", () => {
     expect(await call()).toBe(Code.Unavailable);
     await useGateway({ TASKGATE_LISTEN: `unix:${path}` });
     expect(await call()).toBe("0.0.0-test");
+  });
+
+  test("is by TLS where the gateway's own certificate is known, and by no other", async () => {
+    const path = (name: string) => new URL(`../support/tls/${name}`, import.meta.url).pathname;
+    const [cert, key] = [path("server.pem"), path("server.key")].map((file) => readFileSync(file, "utf8"));
+    const server = http2.createSecureServer({ cert, key } as http2.SecureServerOptions, (_, response) => {
+      response.writeHead(200, { "content-type": "application/grpc", trailer: "grpc-status" });
+      response.write(Buffer.alloc(5));
+      response.addTrailers({ "grpc-status": "0" });
+      response.end();
+    });
+    const { port } = new URL(await listening(server));
+    const listen = { kind: "tcp", host: "0.0.0.0", port: Number(port) } as const;
+    expect(await useClient({ kind: "listen", listen, cert }).call()).toBe("");
+    expect(await useClient(`https://127.0.0.1:${port}`).call()).toBe(Code.Unavailable);
   });
 
   test("ends what is under way when it is closed", async () => {
