@@ -5,10 +5,10 @@ import { RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
 /** Why a call to the gateway failed. */
 export interface CallFailure {
   code: Code;
+  /** The gateway's word for it; undefined: it was not the gateway who answered. */
+  reason: string | undefined;
   /** For people. */
   message: string;
-  /** The gateway itself has answered, and not what is in between. */
-  isAnswer: boolean;
   /** The same call may do better later. */
   canRetry: boolean;
   /** How long the gateway asks to wait; 0: it does not say. */
@@ -30,16 +30,17 @@ const passing: readonly Code[] = [
 export function readCallFailure(error: unknown): CallFailure {
   const connectError = ConnectError.from(error);
   const { code, rawMessage, metadata } = connectError;
-  const reason = metadata.get("taskgate-reason");
+  const reason = metadata.get("taskgate-reason") ?? undefined;
   const [retry] = connectError.findDetails(RetryInfoSchema);
-  const isAnswer = reason !== null;
   return {
     code,
-    message: reason === null ? rawMessage : `${rawMessage} (${reason})`,
-    isAnswer,
+    reason,
+    message: reason === undefined ? rawMessage : `${rawMessage} (${reason})`,
     canRetry:
       retry !== undefined ||
-      (isAnswer ? code === Code.Unavailable || code === Code.DeadlineExceeded : passing.includes(code)),
+      (reason === undefined
+        ? passing.includes(code)
+        : code === Code.Unavailable || code === Code.DeadlineExceeded),
     retryDelayMs:
       retry?.retryDelay === undefined
         ? 0

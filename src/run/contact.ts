@@ -16,7 +16,8 @@ export function createContact(tell: (line: string) => void): Contact {
       }
       isLost = false;
     },
-    failed({ isAnswer, message }) {
+    failed({ reason, message }) {
+      const isAnswer = reason !== undefined;
       if (!isAnswer && !isLost) {
         tell(`the gateway does not answer, and is tried again while the command goes on: ${message}`);
       }

@@ -43,6 +43,8 @@ interface Entry {
 /** How long the gateway may take for one call. */
 export const callTimeoutMs = 20_000;
 
+const endsSession: readonly (string | undefined)[] = ["SESSION_UNKNOWN", "LEASE_EXPIRED"];
+
 const minCallTimeoutMs = 1000;
 
 /** Creates a queue. Of messages that wait, it keeps the last one only. */
@@ -69,6 +71,7 @@ export function createReportQueue(deps: ReportQueueDeps): ReportQueue {
     let failure: CallFailure | undefined;
     let answer: ReportAnswer | undefined;
     let attempt = 0;
+    let hasSession = true;
     let wasHurried = isHurried();
     for (;;) {
       if (deps.isPointless()) {
@@ -78,8 +81,9 @@ export function createReportQueue(deps: ReportQueueDeps): ReportQueue {
         return answer === undefined ? { kind: "gaveUp", failure } : { kind: "sent", answer };
       }
       attempt += 1;
+      const sessionId = hasSession ? deps.sessionId() : "";
       try {
-        answer = await report.send(callOf(report));
+        answer = await report.send(callOf(report, sessionId));
         failure = undefined;
         contact.answered();
         if (answer.isPending !== true) {
@@ -91,11 +95,16 @@ export function createReportQueue(deps: ReportQueueDeps): ReportQueue {
         }
         failure = readCallFailure(error);
         contact.failed(failure);
+        if (sessionId !== "" && endsSession.includes(failure.reason)) {
+          // It is the report that counts, and not who holds the lease.
+          hasSession = false;
+          continue;
+        }
         if (!failure.canRetry) {
           return { kind: "refused", failure };
         }
         // An outage ends for all reports at the same time; this one may be put off for ever.
-        const isOutage = !failure.isAnswer && failure.code === Code.Unavailable;
+        const isOutage = failure.reason === undefined && failure.code === Code.Unavailable;
         if (report.kind !== "outcome" && !isOutage && clock.nowMs() >= patienceEndMs) {
           return { kind: "gaveUp", failure };
         }
@@ -116,10 +125,10 @@ export function createReportQueue(deps: ReportQueueDeps): ReportQueue {
     return patienceEndMs !== Number.POSITIVE_INFINITY;
   }
 
-  function callOf(report: Report): TargetCall {
+  function callOf(report: Report, sessionId: string): TargetCall {
     const patienceMs = report.kind === "outcome" ? callTimeoutMs : patienceEndMs - clock.nowMs();
     const timeoutMs = Math.max(minCallTimeoutMs, Math.min(callTimeoutMs, Math.round(patienceMs)));
-    return { sessionId: deps.sessionId(), timeoutMs, signal: over.signal };
+    return { sessionId, timeoutMs, signal: over.signal };
   }
 
   return {

@@ -65,6 +65,22 @@ async function nobody(): Promise<string> {
   return new URL(await unusedOrigin()).host;
 }
 
+/** Something that a script waits for, and the test opens. */
+function useGate(): { wait: string; open: () => void } {
+  const path = join(useDirectory(), "gate");
+  return { wait: `until [ -e ${path} ]; do sleep 0.05; done`, open: () => writeFileSync(path, "") };
+}
+
+function isThere(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
+
+const soon = { timeout: 10_000 };
+
 function statuses(gateway: FakeGateway): TaskRunStatus[] {
   return gateway.reports().map(({ request }) => request.status);
 }
@@ -72,6 +88,7 @@ function statuses(gateway: FakeGateway): TaskRunStatus[] {
 describe("taskgate run", () => {
   test("opens the run, beats, reports SUCCEEDED, and says nothing", async () => {
     const gateway = await useFakeGateway();
+    const gate = useGate();
     const { ended, stdout, stderr } = run(
       gateway,
       [
@@ -84,10 +101,14 @@ describe("taskgate run", () => {
         "--",
         "sh",
         "-c",
-        "cat; echo out; sleep 1",
+        `cat; echo out; ${gate.wait}`,
       ],
       { TASKGATE_AUTH_TOKEN: "secret" },
     );
+    const beats = () =>
+      gateway.calls.filter(({ method }) => method === "heartbeat").map(({ request }) => request);
+    await expect.poll(() => beats().length, soon).toBeGreaterThan(5);
+    gate.open();
     expect(await ended).toBe(0);
     expect([stdout(), stderr()]).toEqual(["out\n", ""]);
     expect(statuses(gateway)).toEqual([RUNNING, SUCCEEDED]);
@@ -101,10 +122,8 @@ describe("taskgate run", () => {
       message: "",
     });
     expect(begun.requestId).not.toBe(end.requestId);
-    const beats = gateway.calls.filter(({ method }) => method === "heartbeat").map(({ request }) => request);
-    expect(beats.length).toBeGreaterThan(5);
-    expect(beats[0]).toMatchObject({ taskRunId, attempt: 2, onLost: OnLost.IGNORE, sessionId: "" });
-    expect(beats[1]).toMatchObject({ sessionId: "session" });
+    expect(beats()[0]).toMatchObject({ taskRunId, attempt: 2, onLost: OnLost.IGNORE, sessionId: "" });
+    expect(beats()[1]).toMatchObject({ sessionId: "session" });
     expect(new Set(gateway.calls.map(({ token }) => token))).toEqual(new Set(["Bearer secret"]));
   });
 
@@ -146,7 +165,7 @@ describe("taskgate run", () => {
       const gateway = await useFakeGateway();
       const script = `trap 'echo got; exit 5' ${signal.slice(3)}; echo ready; while :; do sleep 0.05; done`;
       const { ended, stdout, kill } = run(gateway, ["--", "sh", "-c", script]);
-      await expect.poll(stdout, { timeout: 10_000 }).toBe("ready\n");
+      await expect.poll(stdout, soon).toBe("ready\n");
       kill(signal);
       expect(await ended).toBe(5);
       expect(stdout()).toBe("ready\ngot\n");
@@ -160,7 +179,7 @@ describe("taskgate run", () => {
       "-c",
       "echo ready; exec sleep 60",
     ]);
-    await expect.poll(stdout, { timeout: 10_000 }).toBe("ready\n");
+    await expect.poll(stdout, soon).toBe("ready\n");
     kill("SIGTERM");
     expect(await ended).toBe(128 + constants.signals.SIGTERM);
   });
@@ -300,14 +319,16 @@ describe("what is printed", () => {
 
   test("the last lines are messages, at most one in a while, and the last one goes with the end", async () => {
     const gateway = await useFakeGateway();
-    const script = "for i in 1 2 3 4 5 6 7 8; do echo line $i; sleep 0.1; done; sleep 0.6; printf last";
+    const gate = useGate();
+    const script = `for i in 1 2 3 4 5 6 7 8; do echo line $i; sleep 0.1; done; ${gate.wait}; printf last`;
     const startMs = performance.now();
     const { ended } = run(gateway, ["--messages", "300ms", "--", "sh", "-c", script]);
+    await expect.poll(() => gateway.reports().at(-1)?.request.message, soon).toBe("line 8");
+    gate.open();
     expect(await ended).toBe(0);
     const messages = gateway.reports().map(({ request }) => request.message);
     expect(messages.at(0)).toBe("");
     expect(messages.slice(-2)).toEqual(["line 8", "last"]);
-    expect(messages.length).toBeGreaterThan(3);
     expect(messages.length).toBeLessThan((performance.now() - startMs) / 300 + 2);
     expect(new Set(messages).size).toBe(messages.length);
   });
@@ -326,15 +347,24 @@ describe("what is printed", () => {
     onTestFinished(() => {
       child.kill("SIGKILL");
     });
-    await expect.poll(() => existsSync(count), { timeout: 10_000 }).toBe(true);
-    await new Promise((resolve) => setTimeout(resolve, 1000));
-    const beats = () => gateway.calls.filter(({ method }) => method === "heartbeat").length;
-    const [writtenBefore, beatsBefore] = [readFileSync(count, "utf8"), beats()];
-    await new Promise((resolve) => setTimeout(resolve, 500));
-    expect(readFileSync(count, "utf8")).toBe(writtenBefore);
-    expect(Number(writtenBefore)).toBeLessThan(40);
+    await expect.poll(() => existsSync(count), soon).toBe(true);
+    let written = "";
+    await expect
+      .poll(
+        () => {
+          const before = written;
+          written = readFileSync(count, "utf8");
+          return written === before;
+        },
+        { ...soon, interval: 500 },
+      )
+      .toBe(true);
+    expect(Number(written)).toBeLessThan(40);
     // The heartbeats do not wait for the reader.
-    expect(beats()).toBeGreaterThan(beatsBefore + 2);
+    const beats = () => gateway.calls.filter(({ method }) => method === "heartbeat").length;
+    const beatsBefore = beats();
+    await expect.poll(beats, soon).toBeGreaterThan(beatsBefore + 2);
+    expect(readFileSync(count, "utf8")).toBe(written);
     child.stdout.resume();
     expect(await once(child, "exit")).toEqual([0, null]);
   });
@@ -346,7 +376,7 @@ describe("what is printed", () => {
       stdio: ["ignore", "pipe", "inherit"],
     });
     expect(await once(child, "exit")).toEqual([0, null]);
-    await expect.poll(() => statuses(gateway).at(-1), { timeout: 10_000 }).toBe(FAILED);
+    await expect.poll(() => statuses(gateway).at(-1), soon).toBe(FAILED);
   });
 
   test("processes that are left behind with the pipes do not keep the end back", async () => {
@@ -375,7 +405,7 @@ describe("a gateway", () => {
       "-c",
       "for i in 1 2 3 4 5 6 7 8 9; do echo $i; sleep 0.2; done; exit 3",
     ]);
-    await expect.poll(started.stderr, { timeout: 10_000 }).toContain("the gateway does not answer");
+    await expect.poll(started.stderr, soon).toContain("the gateway does not answer");
     await expect.poll(started.stdout).toContain("4");
     const gateway = await useFakeGateway(undefined, Number(address.split(":")[1]));
     expect(await started.ended).toBe(3);
@@ -413,9 +443,10 @@ describe("a gateway", () => {
   });
 
   test("is given up at the second signal after the command's end", async () => {
-    const { ended, stderr, kill } = run(await nobody(), ["--", "sh", "-c", "echo over >&2"]);
-    await expect.poll(stderr, { timeout: 10_000 }).toContain("does not answer");
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    const { ended, stderr, kill } = run(await nobody(), ["--", "sh", "-c", "echo $$ >&2"]);
+    await expect.poll(stderr, soon).toContain("does not answer");
+    const pid = Number(/^\d+$/m.exec(stderr())?.[0]);
+    await expect.poll(() => isThere(pid), soon).toBe(false);
     kill("SIGTERM");
     await expect
       .poll(stderr)
@@ -494,9 +525,14 @@ describe("a directive", () => {
 
   test("to cancel may be ignored, and an outcome that may still count is reported", async () => {
     const gateway = await cancel(ErrorReason.LEASE_EXPIRED)(1);
-    const { ended, stderr } = run(gateway, ["--on-cancel", "ignore", "--", "sleep", "0.5"]);
+    const gate = useGate();
+    const { ended, stderr } = run(gateway, ["--on-cancel", "ignore", "--", "sh", "-c", gate.wait]);
+    await expect
+      .poll(stderr, soon)
+      .toBe("taskgate: the gateway says to stop (LEASE_EXPIRED): the command goes on\n");
+    gate.open();
     expect(await ended).toBe(0);
-    expect(stderr()).toBe("taskgate: the gateway says to stop (LEASE_EXPIRED): the command goes on\n");
+    expect(stderr().split("\n")).toHaveLength(2);
     expect(statuses(gateway)).toEqual([RUNNING, SUCCEEDED]);
   });
 });
@@ -506,9 +542,12 @@ describe("a callback", () => {
 
   test("gets progress and the result, with the output where it is wanted", async () => {
     const gateway = await useFakeGateway();
+    const gate = useGate();
     const args = ["--job-id", "job", "--messages", "100ms", "--log", "x", "--"];
-    const script = "echo one; sleep 0.5; echo a=1 > $TASKGATE_OUTPUT; printf two >&2; exit 2";
+    const script = `echo one; ${gate.wait}; echo a=1 > $TASKGATE_OUTPUT; printf two >&2; exit 2`;
     const { ended, stderr } = run(gateway, [...args, "sh", "-c", script], { TASKGATE_CALLBACK_ROUTE: route });
+    await expect.poll(() => gateway.reports().length, soon).toBe(1);
+    gate.open();
     expect(await ended).toBe(2);
     expect(stderr()).toBe(
       "two\ntaskgate: a callback has no place for outputs: 1 in TASKGATE_OUTPUT is left out\n",
@@ -598,7 +637,8 @@ describe("the command line", () => {
 test("a real gateway takes a whole run to Orchestra", async () => {
   const { url, sandbox } = await useGatewayWithSandbox({ TASKGATE_AUTH_TOKEN: "worker" });
   const id = randomUUID();
-  const script = "echo one; echo a=[1.50] > $TASKGATE_OUTPUT; sleep 0.4; echo two >&2; exit 1";
+  const gate = useGate();
+  const script = `echo one; echo a=[1.50] > $TASKGATE_OUTPUT; ${gate.wait}; echo two >&2; exit 1`;
   const args = [
     "--gateway",
     url,
@@ -614,6 +654,8 @@ test("a real gateway takes a whole run to Orchestra", async () => {
   const { ended } = run("127.0.0.1:9", [...args, "--", "sh", "-c", script], {
     TASKGATE_AUTH_TOKEN: "worker",
   });
+  await expect.poll(() => sandbox.orchestra.taskRuns.get(id)?.message, soon).toBe("one");
+  gate.open();
   expect(await ended).toBe(1);
   const taskRun = sandbox.orchestra.taskRuns.get(id);
   expect(taskRun).toMatchObject({

@@ -58,6 +58,22 @@ describe("reports", () => {
     expect(told).toEqual(["failed", "failed", "answered", "answered"]);
   });
 
+  test("go on without a session that is over", async () => {
+    const { queue, report, clock } = useQueue();
+    const sessions: string[] = [];
+    const expired = new ConnectError("", Code.FailedPrecondition, { "taskgate-reason": "LEASE_EXPIRED" });
+    const failing = report("end", "outcome", expired, expired);
+    const result = await queue.add({
+      ...failing,
+      send(call) {
+        sessions.push(call.sessionId);
+        return failing.send(call);
+      },
+    });
+    expect([sessions, clock.slept]).toEqual([["session", ""], []]);
+    expect(result).toMatchObject({ kind: "refused", failure: { reason: "LEASE_EXPIRED" } });
+  });
+
   test("wait as long as the gateway asks", async () => {
     const { queue, clock, report } = useQueue();
     await queue.add(report("a", "other", putOff));
