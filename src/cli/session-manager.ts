@@ -16,8 +16,8 @@ const answerMs = 5000;
 const connectMs = 10_000;
 
 /**
- * Creates it. Connect's own leaves a session that fails twice, as one does whose
- * other end speaks HTTP/1, without a listener, which ends the process.
+ * Creates it. Connect's own leaves sessions without a listener: one whose other end
+ * speaks HTTP/1 ends the process (MEASURED with connect-node 2.2.0).
  */
 export function createSessionManager(baseUrl: string, options: ConnectOptions): SessionManager {
   let current: Promise<http2.ClientHttp2Session> | undefined;
