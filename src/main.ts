@@ -10,9 +10,10 @@ process.exitCode = await runCommand({
   readFile: (path) => readFileSync(path, "utf8"),
   print: (text) => process.stdout.write(text),
   printError: (text) => process.stderr.write(text),
-  onSignal(listener) {
-    process.on("SIGTERM", listener);
-    process.on("SIGINT", listener);
+  onSignal(listener, signals = ["SIGTERM", "SIGINT"]) {
+    for (const signal of signals) {
+      process.on(signal, listener);
+    }
   },
   makeTemporaryDirectory() {
     const path = mkdtempSync(join(tmpdir(), "taskgate-"));

@@ -9,8 +9,8 @@ export interface CliContext {
   print: (text: string) => void;
   /** Writes to standard error. */
   printError: (text: string) => void;
-  /** Calls the listener whenever the process is asked to stop. */
-  onSignal: (listener: () => void) => void;
+  /** Calls the listener with each of these signals. Default: those that ask the process to stop. */
+  onSignal: (listener: (signal: NodeJS.Signals) => void, signals?: readonly NodeJS.Signals[]) => void;
   /** Makes a directory that is nobody else's. */
   makeTemporaryDirectory: () => { path: string; remove: () => void };
   /** Ends the process at once. */

@@ -1,10 +1,6 @@
-import { X509Certificate } from "node:crypto";
 import { existsSync } from "node:fs";
-import type { SecureClientSessionOptions } from "node:http2";
-import net from "node:net";
 import { join } from "node:path";
 import { type Client, Code, ConnectError, createClient } from "@connectrpc/connect";
-import { createGrpcTransport } from "@connectrpc/connect-node";
 import { type Delivery, GatewayService } from "../../gen/taskgate/v1/gateway_pb.ts";
 import type { Config } from "../config/config.ts";
 import type { DeliveryDesk, DeliveryFilter, DeliveryMove } from "../model/delivery-desk.ts";
@@ -12,6 +8,7 @@ import { formatListenAddress } from "../model/listen-address.ts";
 import { createDeliveryDesk } from "../outbox/delivery-desk.ts";
 import { databaseName } from "../outbox/open-database.ts";
 import { openWorkerStore } from "../outbox/worker-store.ts";
+import { createGatewayTransport } from "./gateway-transport.ts";
 
 /** What the command line does with an outbox, wherever it is. */
 export interface OutboxAccess {
@@ -23,29 +20,34 @@ export interface OutboxAccess {
   close(): Promise<void>;
 }
 
-type TlsFiles = NonNullable<Config["tls"]>;
-
 const pageSize = 500;
 
 /** Goes through the gateway that runs; when none does, opens its directory. */
 export async function openOutboxAccess(config: Config): Promise<OutboxAccess> {
-  const client = createClient(GatewayService, createGrpcTransport(transportOptions(config)));
+  const { listen, tls } = config;
+  const { transport, close } = createGatewayTransport({ kind: "listen", listen, ...tls });
+  const client = createClient(GatewayService, transport);
   const headers = bearer(config);
   try {
     await client.getInfo({}, { headers, timeoutMs: 5000 });
   } catch (error) {
-    const { code, metadata, rawMessage } = ConnectError.from(error);
-    if (code === Code.Unavailable) {
+    close();
+    const { code, metadata, rawMessage, cause } = ConnectError.from(error);
+    if (code === Code.Unavailable && isNobodyThere(cause)) {
       return openDirectory(config);
     }
     throw metadata.has("taskgate-reason")
       ? error
       : new Error(notConnected(config, rawMessage), { cause: error });
   }
-  return throughGateway(client, headers);
+  return throughGateway(client, headers, close);
 }
 
-function throughGateway(client: Client<typeof GatewayService>, headers: HeadersInit): OutboxAccess {
+function throughGateway(
+  client: Client<typeof GatewayService>,
+  headers: HeadersInit,
+  close: () => void,
+): OutboxAccess {
   async function moved(call: Promise<{ delivery?: unknown }>): Promise<DeliveryMove> {
     try {
       const { delivery } = await call;
@@ -70,7 +72,7 @@ function throughGateway(client: Client<typeof GatewayService>, headers: HeadersI
     },
     retry: (deliveryId) => moved(client.retryDelivery({ deliveryId }, { headers })),
     discard: (deliveryId) => moved(client.discardDelivery({ deliveryId }, { headers })),
-    close: async () => undefined,
+    close: async () => close(),
   };
 }
 
@@ -100,30 +102,9 @@ async function openDirectory(config: Config): Promise<OutboxAccess> {
   };
 }
 
-function transportOptions({ listen, tls }: Config): Parameters<typeof createGrpcTransport>[0] {
-  if (listen.kind === "unix") {
-    const { path } = listen;
-    return { baseUrl: "http://localhost", nodeOptions: { createConnection: () => net.connect(path) } };
-  }
-  const isAny = listen.host === "0.0.0.0" || listen.host === "::";
-  const host = isAny ? "127.0.0.1" : listen.host;
-  const authority = `${host.includes(":") ? `[${host}]` : host}:${listen.port}`;
-  return tls === undefined
-    ? { baseUrl: `http://${authority}` }
-    : { baseUrl: `https://${authority}`, nodeOptions: connectionOptions(tls) };
-}
-
-// It must be the gateway's own certificate, whoever signed it and whatever names are in it.
-function connectionOptions({ cert, key, clientCa }: TlsFiles): SecureClientSessionOptions {
-  const own = new X509Certificate(cert);
-  return {
-    ca: own.toString(),
-    allowPartialTrustChain: true,
-    checkServerIdentity: (_host, { raw }) =>
-      own.raw.equals(raw) ? undefined : new Error("it shows another certificate"),
-    // A gateway that wants one takes its own where the same authority has signed it.
-    ...(clientCa === undefined ? {} : { cert, key }),
-  };
+function isNobodyThere(cause: unknown): boolean {
+  const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
+  return ["ECONNREFUSED", "ENOENT", "ENOTFOUND", "EADDRNOTAVAIL"].includes(String(code));
 }
 
 // How the refusal of a client's certificate looks depends on who closes first.

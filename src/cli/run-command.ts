@@ -7,7 +7,9 @@ import { type CliContext, exitCodes } from "./cli-context.ts";
  */
 export async function runCommand(context: CliContext): Promise<number> {
   const [command, ...args] = context.args;
-  if (args.includes("--help") || args.includes("-h")) {
+  // What follows is another command's.
+  const own = args.includes("--") ? args.slice(0, args.indexOf("--")) : args;
+  if (own.includes("--help") || own.includes("-h")) {
     context.print((await import("./help.ts")).helpText());
     return exitCodes.ok;
   }
@@ -16,6 +18,8 @@ export async function runCommand(context: CliContext): Promise<number> {
       return (await import("./serve.ts")).runServe({ ...context, args });
     case "dev":
       return (await import("./dev.ts")).runDev({ ...context, args });
+    case "run":
+      return (await import("./run.ts")).runRun({ ...context, args });
     case "outbox":
       return (await import("./outbox.ts")).runOutbox({ ...context, args });
     case "version":

@@ -1,26 +1,20 @@
 import { defaultLimits } from "../model/limits.ts";
-import {
-  isLocalAddress,
-  type ListenAddress,
-  parseListenAddress,
-  type TcpAddress,
-} from "../model/listen-address.ts";
+import { isLocalAddress } from "../model/listen-address.ts";
 import type { RunKey } from "../model/run-report.ts";
 import { parseUuid } from "../model/uuid.ts";
 import type { BaseUrl, Config } from "./config.ts";
-import { parseDurationMs } from "./duration.ts";
-import { envOf, flagOf, type Setting, type SettingName, settings } from "./settings.ts";
+import {
+  createSettingReader,
+  nonEmpty,
+  parseHttpUrl,
+  type SettingReader,
+  type SettingSources,
+  tokenPattern,
+} from "./setting-reader.ts";
+import { envOf, type SettingName, settings } from "./settings.ts";
 
-/** Where settings come from. What is fixed wins over a flag, and a flag over a variable. */
-export interface ConfigSources {
-  /** Values that nobody may change. */
-  fixed?: Partial<Record<SettingName, string>>;
-  env: Readonly<Record<string, string | undefined>>;
-  /** By flag name, without dashes. */
-  flags: Readonly<Record<string, string | undefined>>;
-  /** Reads a file as text; throws when it cannot. */
-  readFile: (path: string) => string;
-}
+/** Where the gateway's settings come from. */
+export type ConfigSources = SettingSources<SettingName>;
 
 /** A configuration, or all that is wrong with what was given, a sentence each. */
 export type ConfigResult = { readonly config: Config } | { readonly problems: readonly string[] };
@@ -28,7 +22,7 @@ export type ConfigResult = { readonly config: Config } | { readonly problems: re
 /** Reads the configuration. Pure but for `readFile`. */
 export function parseConfig(sources: ConfigSources): ConfigResult {
   const problems: string[] = [];
-  const read = createReader(sources, problems);
+  const read = createSettingReader(settings, sources, problems);
 
   const listen = read.address("listen");
   const tls = parseTls(read, problems);
@@ -72,107 +66,7 @@ export function parseConfig(sources: ConfigSources): ConfigResult {
   return problems.length > 0 ? { problems } : { config };
 }
 
-type Reader = ReturnType<typeof createReader>;
-
-function createReader(sources: ConfigSources, problems: string[]) {
-  function value(name: SettingName): string | undefined {
-    const fixed = sources.fixed?.[name];
-    if (fixed !== undefined) {
-      return fixed;
-    }
-    const setting: Setting = settings[name];
-    const env = envOf(name);
-    const flag = sources.flags[flagOf(name)];
-    if (setting.isSecret !== true) {
-      return flag ?? nonEmpty(sources.env[env]) ?? setting.default;
-    }
-    const path = flag ?? nonEmpty(sources.env[`${env}_FILE`]);
-    return path === undefined ? nonEmpty(sources.env[env]) : file(`${env}_FILE`, path)?.trim();
-  }
-  function file(env: string, path: string): string | undefined {
-    try {
-      return sources.readFile(path);
-    } catch (error) {
-      problems.push(`${env} cannot be read: ${error instanceof Error ? error.message : "unknown error"}`);
-      return undefined;
-    }
-  }
-  function parsed<Value>(
-    name: SettingName,
-    parse: (text: string) => Value | undefined,
-    form: string,
-  ): Value | undefined {
-    const text = value(name);
-    const result = text === undefined ? undefined : parse(text);
-    if (text !== undefined && result === undefined) {
-      problems.push(`${envOf(name)} must be ${form}`);
-    }
-    return result;
-  }
-  return {
-    value,
-    file: (name: SettingName) => {
-      const path = value(name);
-      return path === undefined ? undefined : file(envOf(name), path);
-    },
-    text: (name: SettingName) => nonEmpty(value(name)),
-    // A header carries it, and must be able to.
-    token: (name: SettingName): string | undefined =>
-      parsed(
-        name,
-        (text) => (tokenPattern.test(text) ? text : undefined),
-        "printable ASCII without spaces",
-      ) || undefined,
-    address: (name: SettingName): ListenAddress | undefined =>
-      parsed(name, parseListenAddress, "host:port or unix:PATH"),
-    tcpAddress: (name: SettingName): TcpAddress | undefined =>
-      parsed(
-        name,
-        (text) => {
-          const address = parseListenAddress(text);
-          return address?.kind === "tcp" ? address : undefined;
-        },
-        "host:port",
-      ),
-    durationMs: (name: SettingName): number =>
-      parsed(
-        name,
-        (text) => {
-          const ms = parseDurationMs(text);
-          return ms !== undefined && ms >= 1 && ms <= maxDurationMs ? ms : undefined;
-        },
-        "a duration such as 30s, 500ms or 2m, up to 576h",
-      ) ?? 0,
-    count: (name: SettingName): number =>
-      parsed(name, (text) => (/^[1-9]\d{0,14}$/.test(text) ? Number(text) : undefined), "a number from 1") ??
-      0,
-    boolean: (name: SettingName): boolean =>
-      parsed(name, (text) => booleans.get(text.toLowerCase()), "true or false") ?? false,
-    url: (name: SettingName): URL | undefined =>
-      parsed(name, parseBaseUrl, "an http or https URL without credentials, query or fragment"),
-    webhookUrl: (name: SettingName): URL | undefined =>
-      parsed(name, parseHttpUrl, "an http or https URL without credentials or fragment"),
-    urls: (name: SettingName): readonly URL[] =>
-      parsed(
-        name,
-        (text) => allDefined(splitList(text).map(parseBaseUrl)),
-        "http or https URLs without credentials, query or fragment, with commas between",
-      ) ?? [],
-    texts: (name: SettingName): readonly string[] => splitList(value(name) ?? ""),
-  };
-}
-
-const tokenPattern = /^[\x21-\x7e]*$/;
-
-// What a timer of Node can hold.
-const maxDurationMs = 24 * 86_400_000;
-
-const booleans = new Map([
-  ["true", true],
-  ["1", true],
-  ["false", false],
-  ["0", false],
-]);
+type Reader = SettingReader<SettingName>;
 
 function parseTls(read: Reader, problems: string[]): Config["tls"] {
   const cert = read.file("tlsCert");
@@ -300,37 +194,6 @@ function parseLogLevel(read: Reader, problems: string[]): string {
   return level;
 }
 
-function parseHttpUrl(text: string): URL | undefined {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  const isPlain =
-    (url?.protocol === "http:" || url?.protocol === "https:") &&
-    url.username === "" &&
-    url.password === "" &&
-    url.hash === "";
-  return isPlain ? url : undefined;
-}
-
-function parseBaseUrl(text: string): URL | undefined {
-  const url = parseHttpUrl(text);
-  return url?.search === "" ? url : undefined;
-}
-
 function baseUrl(url: URL): BaseUrl {
   return { origin: url.origin, path: url.pathname.replace(/\/+$/, "") };
-}
-
-function allDefined<Value>(values: readonly (Value | undefined)[]): Value[] | undefined {
-  const defined = values.filter((value) => value !== undefined);
-  return defined.length === values.length ? defined : undefined;
-}
-
-function splitList(text: string): string[] {
-  return text
-    .split(",")
-    .map((item) => item.trim())
-    .filter((item) => item !== "");
-}
-
-function nonEmpty(text: string | undefined): string | undefined {
-  return text === "" ? undefined : text;
 }

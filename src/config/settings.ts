@@ -109,15 +109,23 @@ export const settings = {
 
 export type SettingName = keyof typeof settings;
 
-/** The variable of a setting. */
+/** The variable of a setting of the gateway. */
 export function envOf(name: SettingName): string {
-  const setting: Setting = settings[name];
+  return settingEnv(name, settings[name]);
+}
+
+/** The flag of a setting of the gateway, without its dashes; of a secret, the flag for its file. */
+export function flagOf(name: SettingName): string {
+  return settingFlag(name, settings[name]);
+}
+
+/** The variable of a setting in any table. */
+export function settingEnv(name: string, setting: Setting): string {
   return setting.env ?? `TASKGATE_${snake(name).toUpperCase()}`;
 }
 
-/** The flag of a setting, without its dashes; of a secret, the flag for its file. */
-export function flagOf(name: SettingName): string {
-  const setting: Setting = settings[name];
+/** The flag of a setting in any table, as `flagOf`. */
+export function settingFlag(name: string, setting: Setting): string {
   const flag = snake(name).replaceAll("_", "-");
   return setting.isSecret === true ? `${flag}-file` : flag;
 }

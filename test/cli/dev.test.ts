@@ -11,7 +11,7 @@ async function useDev() {
   process.on("worker", onThread);
   onTestFinished(() => void process.off("worker", onThread));
   let stdout = "";
-  let ask: () => void = () => undefined;
+  let ask: (signal: NodeJS.Signals) => void = () => undefined;
   const context: CliContext = {
     args: ["--listen", "127.0.0.1:0", "--ops-listen", "off", "--log-level", "silent"],
     env: {},
@@ -30,7 +30,7 @@ async function useDev() {
   };
   const ended = runDev(context, { orchestra: 0, orchestrator: 0, aidbox: 0 });
   await expect.poll(() => stdout, { timeout: 10_000 }).toContain("stop it with Ctrl-C");
-  return { ended, threads, askToStop: () => ask() };
+  return { ended, threads, askToStop: () => ask("SIGTERM") };
 }
 
 test("it ends with 0 when it is asked to", async () => {

@@ -16,7 +16,7 @@ import { useDirectory } from "../support/use-directory.ts";
 import { configOf, recordLog, useGateway } from "../support/use-gateway.ts";
 import { useGatewayWithSandbox, useSandbox } from "../support/use-sandbox.ts";
 
-const { updateTask, setOutput, sendLog } = TaskStatusService.method;
+const { updateTask, setOutput, sendLog, heartbeatRun } = TaskStatusService.method;
 const { completeCallback } = CallbackService.method;
 const { succeedTask, failTask } = ExecutorService.method;
 const { getInfo, listDeliveries, discardDelivery } = GatewayService.method;
@@ -146,7 +146,8 @@ describe("a request_id", () => {
     const { receipt: second } = await caller.call(updateTask, { ...running, message: "m", requestId });
     expect(second).toMatchObject({ deliveryId: first?.deliveryId, state: DeliveryState.STORED });
     orchestra.faults.clear();
-    const waiting = { ...running, message: "m", requestId, sessionId: "any", waitFor };
+    const { sessionId } = await caller.call(heartbeatRun, { taskRunId: running.taskRunId });
+    const waiting = { ...running, message: "m", requestId, sessionId, waitFor };
     const { receipt: third } = await caller.call(updateTask, waiting);
     expect(third).toMatchObject({ deliveryId: first?.deliveryId, state: DeliveryState.DELIVERED });
     await caller.call(updateTask, succeeded);
