@@ -672,3 +672,43 @@ test("a real gateway takes a whole run to Orchestra", async () => {
     ["UPDATE_STATUS", false],
   ]);
 });
+
+describe("with a real gateway's leases", () => {
+  const short = { TASKGATE_LEASE_DURATION: "2s", TASKGATE_HEARTBEAT_INTERVAL: "400ms" };
+
+  test("a command that outlives its lease many times over is not lost, and one whose taskgate is killed is", async () => {
+    const { url, sandbox } = await useGatewayWithSandbox(short);
+    const [living, dying] = [randomUUID(), randomUUID()];
+    const command = (id: string, seconds: number) =>
+      run("127.0.0.1:9", ["--gateway", url, "--task-run-id", id, "--", "sleep", String(seconds)]);
+    const one = command(living, 5);
+    const other = command(dying, 5);
+    const statusOf = (id: string) => sandbox.orchestra.taskRuns.get(id)?.status;
+    await expect.poll(() => [living, dying].map(statusOf), soon).toEqual(["RUNNING", "RUNNING"]);
+    other.kill("SIGKILL");
+    const killedMs = performance.now();
+    await expect.poll(() => statusOf(dying), soon).toBe("FAILED");
+    // A lease and a second, behind the last beat.
+    expect(performance.now() - killedMs).toBeLessThan(4500);
+    expect(sandbox.orchestra.taskRuns.get(dying)?.message).toMatch(/^the worker is lost/);
+    expect(await one.ended).toBe(0);
+    await expect.poll(() => statusOf(living), soon).toBe("SUCCEEDED");
+  });
+
+  test("a callback's process is told of the result", async () => {
+    const { url, sandbox } = await useGatewayWithSandbox(short);
+    const { process_id, callback_route } = sandbox.orchestrator.processes.start();
+    const { ended } = run("127.0.0.1:9", [
+      ...["--gateway", url, "--callback-route", callback_route, "--log", "x", "--wait-for", "delivered"],
+      ...["--", "sh", "-c", "echo done; sleep 3"],
+    ]);
+    expect(await ended).toBe(0);
+    const found = sandbox.orchestrator.processes.get(process_id);
+    expect(found).toMatchObject({ status: "completed", accepted_callbacks: 1 });
+    expect(found?.history.find(({ event }) => event === "callback")?.detail).toMatchObject({
+      output: ["done"],
+      return_code: 0,
+      status: "successful",
+    });
+  });
+});
