@@ -41,7 +41,8 @@ import { createUpstreams } from "./upstreams.ts";
 const maxConnections = 10_000;
 const maxStreamsPerConnection = 1000;
 const firstByteTimeoutMs = 10_000;
-const pingIntervalMs = 15_000;
+// A peer that vanished is noticed within two of them, and within its lease.
+const maxPingIntervalMs = 15_000;
 // How many attempts may be under way per origin: as many as there are connections.
 const concurrencyPerOrigin = 64;
 // How long a call may wait for a delivery before it is told that it is stored.
@@ -206,6 +207,13 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
     onUnexpectedError: (error, path) => log.error("the call failed unexpectedly", error, { rpc: path }),
   });
 
+  // Before anybody can speak: whose session is whose is in the store.
+  await leases.book.start();
+  async function undo(): Promise<void> {
+    leases.book.stop();
+    await upstreams.close();
+    await store.close();
+  }
   const probes =
     config.opsListen === undefined
       ? undefined
@@ -214,8 +222,7 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
           isStarted: () => serving.isServing("") === true || stopping.signal.aborted,
           isReady: () => serving.isServing("") === true,
         }).catch(async (error) => {
-          await upstreams.close();
-          await store.close();
+          await undo();
           throw error;
         });
   const listener = await listen({
@@ -225,15 +232,13 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
     maxConnections,
     maxStreams: maxStreamsPerConnection,
     firstByteTimeoutMs,
-    pingIntervalMs,
+    pingIntervalMs: Math.min(maxPingIntervalMs, leaseDurationMs / 2),
   }).catch(async (error) => {
     await probes?.close();
-    await upstreams.close();
-    await store.close();
+    await undo();
     throw error;
   });
   await outbox.start();
-  await leases.book.start();
   const stopMaintenance = startMaintenance({
     store,
     clock,

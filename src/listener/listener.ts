@@ -150,6 +150,8 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
     address,
     async close(graceMs) {
       isClosing = true;
+      // From now on the end of the time watches over them.
+      stopKeepAlive();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       const timer = setTimeout(() => destroyAll(sockets), graceMs);
       for (const session of sessions.keys()) {
@@ -164,7 +166,6 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
       }
       await closed;
       clearTimeout(timer);
-      stopKeepAlive();
       // Ends the watch over timeouts.
       h1.close(() => undefined);
     },

@@ -36,6 +36,11 @@ export function serveStream(call: LaneCall, maxMessageBytes: number, fail: (erro
       return;
     }
     stream.resume();
+    // Trailers follow what is otherwise the end. Node sends them in the next turn.
+    const hasTrailers = stream.headersSent || error === undefined || context.setHeader !== undefined;
+    stream.once(hasTrailers ? "wantTrailers" : "finish", () =>
+      setImmediate(() => setImmediate(leaveBehind, stream)),
+    );
     if (error !== undefined) {
       fail(error);
     } else {
@@ -46,7 +51,6 @@ export function serveStream(call: LaneCall, maxMessageBytes: number, fail: (erro
       finish(call, nodeHeaders(context.setTrailer));
       stream.end();
     }
-    stream.once("finish", () => leaveBehind(stream));
   }
 
   async function respond(): Promise<void> {
@@ -213,11 +217,9 @@ function readMessages(
 
 // The client hears that nobody reads what it may still send.
 function leaveBehind(stream: ServerHttp2Stream): void {
-  setImmediate(() => {
-    if (!stream.closed && !stream.readableEnded) {
-      stream.close(constants.NGHTTP2_NO_ERROR);
-    }
-  });
+  if (!stream.closed && !stream.readableEnded) {
+    stream.close(constants.NGHTTP2_NO_ERROR);
+  }
 }
 
 function drained(stream: ServerHttp2Stream): Promise<void> {
