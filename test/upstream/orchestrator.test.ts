@@ -258,8 +258,8 @@ describe("a delivery", () => {
       route: route.replace(processId, processId.toUpperCase()),
     };
     const task = { upstream: "orchestrator", key: `${processId}/${callbackToken}` };
-    expect(callbackTask(target)).toEqual(task);
-    expect(callbackTask(other)).toEqual(task);
+    expect(callbackTask(target)).toMatchObject(task);
+    expect(callbackTask(other)).toMatchObject(task);
     expect(prepareCallback(other, "{}")).toMatchObject(task);
   });
 
