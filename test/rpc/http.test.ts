@@ -113,14 +113,14 @@ describe("a page of an allowed origin", () => {
 
   test("may call, and may read the reason of an error", async () => {
     const url = await useUrl({ TASKGATE_ALLOWED_ORIGINS: origin });
-    const answer = await fetch(`${url}/taskgate.v1.GatewayService/Drain`, {
+    const answer = await fetch(`${url}/taskgate.v1.GatewayService/RetryDelivery`, {
       method: "POST",
       headers: { "content-type": "application/json", origin },
-      body: "{}",
+      body: '{"deliveryId":"9"}',
     });
     expect(answer.headers.get("access-control-allow-origin")).toBe(origin);
     expect(answer.headers.get("access-control-expose-headers")).toContain("taskgate-reason");
-    expect(answer.headers.get("taskgate-reason")).toBe("NOT_IMPLEMENTED");
+    expect(answer.headers.get("taskgate-reason")).toBe("DELIVERY_UNKNOWN");
   });
 });
 
