@@ -1,4 +1,4 @@
-import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
+import http2, { type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import {
   Code,
   ConnectError,
@@ -90,6 +90,7 @@ export function createRpcHandler(options: RpcHandlerOptions): RpcHandler {
         Math.min(maxBodyMs, grantedTimeoutMs(request.headers, options.deadlines)),
       );
     }
+    endRequestBehind(response);
     await universalResponseToNodeResponse(await handler(universal), response);
   }
 
@@ -122,6 +123,22 @@ export function createRpcHandler(options: RpcHandlerOptions): RpcHandler {
       });
     },
   };
+}
+
+// What a client sends behind the end of its call is nobody's. As long as it has not ended
+// its side, the stream counts towards those that its connection may have (RFC 9113, 8.1).
+function endRequestBehind(response: NodeResponse): void {
+  if ("stream" in response) {
+    const { stream } = response;
+    // The last that leaves are the trailers, which Node has not handed on before then.
+    stream.once("wantTrailers", () =>
+      setImmediate(() => {
+        if (!stream.destroyed && !stream.readableEnded) {
+          stream.close(http2.constants.NGHTTP2_NO_ERROR);
+        }
+      }),
+    );
+  }
 }
 
 function createHandlers(options: RpcHandlerOptions): ReadonlyMap<string, UniversalHandler> {

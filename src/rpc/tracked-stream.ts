@@ -114,6 +114,7 @@ export function serveTracked<
       let sessionId = "";
       let attached: Attached | undefined;
       let isHalfClosed = false;
+      let isClosed = false;
       let underWay = 0;
       let outcomesUnderWay = 0;
 
@@ -221,7 +222,8 @@ export function serveTracked<
         opening = asked;
         ({ sessionId } = opened);
         const isResumed = opened.kind === "ended" || opened.isResumed;
-        attached = leases.attach(asked.task, sessionId, listener);
+        // A client that has left meanwhile carries nothing.
+        attached = isClosed ? undefined : leases.attach(asked.task, sessionId, listener);
         const acceptedRequestIds = isResumed
           ? await deps.acceptedRequests(kind.operation, caller, sessionId)
           : [];
@@ -308,6 +310,7 @@ export function serveTracked<
           endIfDone();
         },
         onClose() {
+          isClosed = true;
           attached?.detach();
         },
       };

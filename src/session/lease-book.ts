@@ -131,26 +131,32 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
     if (!held.has(name) && held.size >= deps.maxLeases) {
       return { failure: tooManySessions(deps.maxLeases) };
     }
+    const before = held.get(name);
     const { caller, onLost, lostPayload } = terms;
     const lease = hold({ task, caller, sessionId, onLost, lostPayload, createMs: now() });
     try {
       const begun = await store.begin(lease.record);
       if (begun.kind === "begun") {
+        before?.listener?.onSuperseded();
         return lease;
       }
-      forget(name, lease);
+      takeBack(name, lease, before);
       return { standing: begun.standing };
     } catch (error) {
-      forget(name, lease);
+      takeBack(name, lease, before);
       deps.onUnexpectedError(error);
       return { failure: notStored(task) };
     }
   }
 
   // Only if no other one has come meanwhile.
-  function forget(name: string, lease: Held): void {
-    if (held.get(name) === lease) {
-      held.delete(name);
+  function takeBack(name: string, lease: Held, before: Held | undefined): void {
+    if (held.get(name) !== lease) {
+      return;
+    }
+    held.delete(name);
+    if (before !== undefined) {
+      renew(name, before);
     }
   }
 
@@ -221,11 +227,22 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
 
   async function lose(lease: Held): Promise<void> {
     const { record } = lease;
+    const name = nameOf(record.task);
     // Its worker, or another one, has come back before it could be said.
-    if (isStopped || held.has(nameOf(record.task))) {
+    if (isStopped || held.has(name)) {
       return;
     }
-    if (record.onLost === "ignore" || (await deps.onLost(record, lease.lastBeatMs))) {
+    if (record.onLost === "ignore") {
+      await store.end(record);
+      return;
+    }
+    const isSaid = await deps.onLost(record, lease.lastBeatMs).catch((error: unknown) => {
+      deps.onUnexpectedError(error);
+      return false;
+    });
+    if (isSaid) {
+      // Who has come back while it was said hears of it.
+      drop(name, ErrorReason.LEASE_EXPIRED);
       await store.end(record);
     } else {
       // Nothing else remembers that this task is dead.
@@ -277,7 +294,9 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
           }
         }
       }
-      tick();
+      if (!isStopped) {
+        tick();
+      }
     },
 
     stop() {
@@ -295,16 +314,15 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
       if (cause !== undefined && isGenuine(sessionId, task, terms.caller)) {
         return { kind: "ended", sessionId, cause };
       }
-      gone.delete(name);
       if (sessionId !== "") {
         return resume(task, terms, sessionId);
       }
       if (isDraining) {
         return { kind: "failed", failure: draining() };
       }
-      live?.listener?.onSuperseded();
       const begun = await begin(task, terms, ids.create(name));
       if ("record" in begun) {
+        gone.delete(name);
         return { kind: "open", sessionId: begun.record.sessionId, isResumed: false };
       }
       return {
@@ -318,7 +336,6 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
       if (live !== undefined && live.record.caller !== terms.caller) {
         return { kind: "failed", failure: unknownTask(task) };
       }
-      live?.listener?.onSuperseded();
       const begun = await begin(task, terms, sessionId);
       if ("record" in begun) {
         return { kind: "open", sessionId, isResumed: false };

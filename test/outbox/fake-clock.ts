@@ -6,6 +6,10 @@ export interface FakeClock extends Clock {
   advance(ms: number): Promise<void>;
   /** Sets the wall clock, without time passing. */
   jump(ms: number): void;
+  /** Lets time pass in which nothing runs, as in a process that is stopped. */
+  standStill(ms: number): void;
+  /** A clock that nobody sets. */
+  steadyNow(): number;
   /** How many timers are set. */
   readonly pending: number;
 }
@@ -49,6 +53,10 @@ export function useFakeClock(): FakeClock {
     jump(ms) {
       wallMs += ms;
     },
+    standStill(ms) {
+      passTo(steadyMs + ms);
+    },
+    steadyNow: () => steadyMs,
     get pending() {
       return timers.size;
     },
