@@ -71,6 +71,8 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
   const { store, ids, durationMs, now, steadyNow, setTimer } = deps;
   // In the order in which they run out: who beats goes to the end.
   const held = new Map<string, Held>();
+  // How many leases of a task are on their way to the disk.
+  const beginning = new Map<string, number>();
   const pause = createPauseDetector(steadyNow, now, maxPauseMs);
   // Tasks of which their upstream has said that they are over.
   const gone = new Map<string, ErrorReason>();
@@ -128,35 +130,33 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
     sessionId: string,
   ): Promise<Held | { standing: TaskStanding } | { failure: Failure }> {
     const name = nameOf(task);
-    if (!held.has(name) && held.size >= deps.maxLeases) {
+    if (!held.has(name) && held.size + beginning.size >= deps.maxLeases) {
       return { failure: tooManySessions(deps.maxLeases) };
     }
-    const before = held.get(name);
     const { caller, onLost, lostPayload } = terms;
-    const lease = hold({ task, caller, sessionId, onLost, lostPayload, createMs: now() });
+    const record = { task, caller, sessionId, onLost, lostPayload, createMs: now() };
+    beginning.set(name, (beginning.get(name) ?? 0) + 1);
     try {
-      const begun = await store.begin(lease.record);
-      if (begun.kind === "begun") {
-        before?.listener?.onSuperseded();
-        return lease;
+      const begun = await store.begin(record);
+      if (begun.kind === "refused") {
+        return { standing: begun.standing };
       }
-      takeBack(name, lease, before);
-      return { standing: begun.standing };
+      // Not before: whose the task is, and whether it is over, only the store knows. And in
+      // this very step, because an outcome behind it is told in the next one.
+      const before = held.get(name);
+      const lease = hold(record);
+      before?.listener?.onSuperseded();
+      return lease;
     } catch (error) {
-      takeBack(name, lease, before);
       deps.onUnexpectedError(error);
       return { failure: notStored(task) };
-    }
-  }
-
-  // Only if no other one has come meanwhile.
-  function takeBack(name: string, lease: Held, before: Held | undefined): void {
-    if (held.get(name) !== lease) {
-      return;
-    }
-    held.delete(name);
-    if (before !== undefined) {
-      renew(name, before);
+    } finally {
+      const others = (beginning.get(name) ?? 0) - 1;
+      if (others > 0) {
+        beginning.set(name, others);
+      } else {
+        beginning.delete(name);
+      }
     }
   }
 
@@ -232,6 +232,10 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
     if (isStopped || held.has(name)) {
       return;
     }
+    if (beginning.has(name)) {
+      loseLater(lease);
+      return;
+    }
     if (record.onLost === "ignore") {
       await store.end(record);
       return;
@@ -245,9 +249,13 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
       drop(name, ErrorReason.LEASE_EXPIRED);
       await store.end(record);
     } else {
-      // Nothing else remembers that this task is dead.
-      setTimer(() => void lose(lease).catch(deps.onUnexpectedError), lostRetryMs);
+      loseLater(lease);
     }
+  }
+
+  // Nothing else remembers that this task is dead.
+  function loseLater(lease: Held): void {
+    setTimer(() => void lose(lease).catch(deps.onUnexpectedError), lostRetryMs);
   }
 
   // A lease is over when two looks in a row find it so: what its worker had sent
@@ -265,7 +273,8 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
       if (lease.dueMs > steadyMs) {
         break;
       }
-      if (suspects.has(lease)) {
+      // Who is about to take it over is alive.
+      if (suspects.has(lease) && !beginning.has(name)) {
         drop(name, ErrorReason.LEASE_EXPIRED);
         lose(lease).catch(deps.onUnexpectedError);
       } else {

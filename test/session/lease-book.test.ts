@@ -300,6 +300,84 @@ describe("sessions", () => {
   });
 });
 
+describe("a begin that the store refuses", () => {
+  test("leaves nobody in the task's place, although two of them come at once", async () => {
+    const first = await useLeaseBook();
+    await openTask(first.book, task);
+    first.store.setOutcome(task, "worker");
+    const { book, clock, lost } = await useLeaseBook({ clock: first.clock, store: first.store });
+    const answers = await Promise.all([book.beat(task, terms, ""), book.beat(task, terms, "")]);
+    expect(answers).toEqual([cancelled(ErrorReason.TASK_FINISHED), cancelled(ErrorReason.TASK_FINISHED)]);
+    expect(book.size).toBe(0);
+    await clock.advance(durationMs + 1000);
+    expect(lost).toEqual([]);
+  });
+
+  test("lets another caller have no part in a task, and its owner have all of it", async () => {
+    const { book, clock, lost, store } = await useLeaseBook();
+    const sessionId = await openTask(book, task, "", { onLost: "ignore" });
+    await clock.advance(durationMs + 1000);
+    expect(book.size).toBe(0);
+    const bob = { ...terms, caller: "bob" };
+    const strangers = [book.beat(task, bob, ""), book.open(task, bob, "")];
+    const owner = book.beat(task, terms, sessionId);
+    expect((await Promise.all(strangers)).map(reasonOf)).toEqual(["TASK_UNKNOWN", "TASK_UNKNOWN"]);
+    expect(await owner).toMatchObject(continues);
+    expect([book.list()[0]?.caller, store.held()]).toEqual(["ann", [sessionId]]);
+    await clock.advance(durationMs - 1);
+    expect(lost).toEqual([]);
+  });
+});
+
+describe("a begin that the store is slow to take", () => {
+  test("gives the worker its full time from the answer on", async () => {
+    const { book, store, clock, lost } = await useLeaseBook();
+    const gate = Promise.withResolvers<void>();
+    store.gate = gate.promise;
+    const opening = book.open(task, terms, "");
+    await clock.advance(2 * durationMs);
+    gate.resolve();
+    expect((await opening).kind).toBe("open");
+    await clock.advance(durationMs - 1);
+    expect(lost).toEqual([]);
+    await clock.advance(1001);
+    expect(lost).toHaveLength(1);
+  });
+
+  test("keeps the one who is to be replaced from being lost, and fails without forgetting it", async () => {
+    const { book, store, clock, lost } = await useLeaseBook();
+    const sessionId = await openTask(book, task);
+    const gate = Promise.withResolvers<void>();
+    store.gate = gate.promise;
+    const opening = book.open(task, terms, "");
+    await clock.advance(2 * durationMs);
+    expect(lost).toEqual([]);
+    store.isBroken = true;
+    gate.resolve();
+    expect(reasonOf(await opening)).toBe("INTERNAL");
+    await clock.advance(1000);
+    expect(lost).toMatchObject([{ sessionId }]);
+  });
+
+  test("and then fails leaves a lost worker whose report had no room to be reported", async () => {
+    const { book, store, clock, lost, onLost } = await useLeaseBook();
+    onLost.answer = () => false;
+    await openTask(book, task);
+    await clock.advance(durationMs + 1000);
+    const gate = Promise.withResolvers<void>();
+    store.gate = gate.promise;
+    const opening = book.open(task, terms, "");
+    await clock.advance(3000);
+    store.isBroken = true;
+    gate.resolve();
+    expect(reasonOf(await opening)).toBe("INTERNAL");
+    const said = lost.length;
+    onLost.answer = () => true;
+    await clock.advance(2000);
+    expect(lost).toHaveLength(said + 1);
+  });
+});
+
 describe("a store that fails", () => {
   test("holds nobody", async () => {
     const { book, store, errors, clock, lost } = await useLeaseBook();
