@@ -44,7 +44,6 @@ export function createDeliveryDesk(
       return result;
     }
     outbox().moved(result.row, result.lane);
-    tell(result.row);
     return { kind: "moved", delivery: deliveryOf(result.row) };
   }
 

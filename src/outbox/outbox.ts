@@ -214,7 +214,7 @@ export function createOutbox(deps: OutboxDeps): Outbox {
     waitFor: (row, timeoutMs, signal) => waiters.wait(row, Math.min(timeoutMs, deps.maxWaitMs), signal),
 
     moved(row, lane) {
-      waiters.tell(row);
+      onChange(row);
       laneOf(lane, row.upstream)?.tryNow();
     },
 
