@@ -301,6 +301,8 @@ export function serveTracked<
             case undefined:
               break;
             default:
+              // Now: what becomes of the frame may take longer than the lease.
+              attached?.beat();
               kind.onFrame(request, task);
           }
           return undefined;

@@ -1,14 +1,16 @@
 import { Code } from "@connectrpc/connect";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { CallbackService } from "../../gen/taskgate/v1/callback_pb.ts";
 import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
+import { GatewayService } from "../../gen/taskgate/v1/gateway_pb.ts";
 import { DeliveryState } from "../../gen/taskgate/v1/receipt_pb.ts";
 import { Directive, OnLost } from "../../gen/taskgate/v1/session_pb.ts";
-import { testClients } from "../support/clients.ts";
+import { grpcClient, testClients } from "../support/clients.ts";
 import { streamClients } from "../support/streams.ts";
 import { useGatewayWithSandbox } from "../support/use-sandbox.ts";
 
 const { trackCallback, heartbeatCallback, reportCallbackProgress, completeCallback } = CallbackService.method;
+const { listSessions } = GatewayService.method;
 const shortLease = { TASKGATE_LEASE_DURATION: "1s", TASKGATE_HEARTBEAT_INTERVAL: "300ms" };
 
 async function useProcess(env: Record<string, string> = {}) {
@@ -78,6 +80,29 @@ describe.each(streamClients)("TrackCallback over $name", (client) => {
     await expect
       .poll(() => events(process(), "callback"), { timeout: 3000 })
       .toMatchObject([{ detail: { return_code: 9, why: "gone" } }]);
+  });
+
+  test("a worker whose frames are all progress is not lost while the Orchestrator takes its time", async () => {
+    const { url, sandbox } = await useGatewayWithSandbox({
+      ...shortLease,
+      TASKGATE_FAST_LANE: String(client.fastLane),
+    });
+    sandbox.orchestrator.faults.add({ action: { kind: "delay", delayMs: 2500 }, times: 1 });
+    const { process_id, callback_route: value } = sandbox.orchestrator.processes.start();
+    const stream = client.open(url, trackCallback);
+    stream.send({ frame: { case: "open", value: { target: { case: "callbackRoute", value } } } });
+    await stream.nextOf("ready");
+    const saying = setInterval(
+      () =>
+        stream.send({
+          frame: { case: "progress", value: { progress: { case: "text", value: "still here" } } },
+        }),
+      300,
+    );
+    onTestFinished(() => clearInterval(saying));
+    await new Promise((resolve) => setTimeout(resolve, 3500));
+    expect(events(sandbox.orchestrator.processes.get(process_id), "callback")).toEqual([]);
+    expect((await grpcClient.connect(url).call(listSessions, {})).sessions).toHaveLength(1);
   });
 
   test("a progress that is refused behind one that was accepted cancels the worker", async () => {
