@@ -18,9 +18,10 @@ export interface ReportQueue {
   add: (report: Report) => Promise<ReportResult>;
   /**
    * The command is over: what waits is tried at once, and what the gateway has not
-   * taken in this time, though it was reached, makes room for the outcome.
+   * taken in this time, though it was reached, makes room for the outcome. `timeoutMs`:
+   * when it will be given up; the gateway is to answer before.
    */
-  hurry: (patienceMs: number) => void;
+  hurry: (patienceMs: number, timeoutMs: number) => void;
   /** Gives up whatever is not sent. */
   giveUp: () => void;
 }
@@ -54,6 +55,7 @@ export function createReportQueue(deps: ReportQueueDeps): ReportQueue {
   const over = new AbortController();
   let wake = new AbortController();
   let patienceEndMs = Number.POSITIVE_INFINITY;
+  let endMs = Number.POSITIVE_INFINITY;
   let isSending = false;
 
   async function sendAll(): Promise<void> {
@@ -74,7 +76,8 @@ export function createReportQueue(deps: ReportQueueDeps): ReportQueue {
     let hasSession = true;
     let wasHurried = isHurried();
     for (;;) {
-      if (deps.isPointless()) {
+      // An outcome that was sent may be what has made it so: what became of it is asked for.
+      if (deps.isPointless() && (report.kind !== "outcome" || attempt === 0)) {
         return { kind: "dropped" };
       }
       if (over.signal.aborted) {
@@ -126,7 +129,7 @@ export function createReportQueue(deps: ReportQueueDeps): ReportQueue {
   }
 
   function callOf(report: Report, sessionId: string): TargetCall {
-    const patienceMs = report.kind === "outcome" ? callTimeoutMs : patienceEndMs - clock.nowMs();
+    const patienceMs = (report.kind === "outcome" ? endMs : patienceEndMs) - clock.nowMs();
     const timeoutMs = Math.max(minCallTimeoutMs, Math.min(callTimeoutMs, Math.round(patienceMs)));
     return { sessionId, timeoutMs, signal: over.signal };
   }
@@ -143,8 +146,9 @@ export function createReportQueue(deps: ReportQueueDeps): ReportQueue {
         void sendAll();
       });
     },
-    hurry(patienceMs) {
+    hurry(patienceMs, timeoutMs) {
       patienceEndMs = clock.nowMs() + patienceMs;
+      endMs = clock.nowMs() + timeoutMs;
       wake.abort();
       wake = new AbortController();
     },

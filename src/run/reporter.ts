@@ -125,7 +125,7 @@ export function startReporter(target: ReportTarget, deps: ReporterDeps): Reporte
     },
     async finish(end) {
       isFinishing = true;
-      queue.hurry(deps.reportTimeoutMs / 2);
+      queue.hurry(deps.reportTimeoutMs / 2, deps.reportTimeoutMs);
       const inTime = new AbortController();
       void clock.sleep(deps.reportTimeoutMs, inTime.signal).then(() => queue.giveUp());
       try {

@@ -500,6 +500,22 @@ describe("a gateway", () => {
   });
 });
 
+test("an outcome that is stored is waited for although the heartbeats say that the task has ended", async () => {
+  const gateway = await useFakeGateway(({ method, request }, index) => {
+    if (method === "heartbeat") {
+      const isStored = gateway.calls.some((call) => call.request.status === SUCCEEDED);
+      return isStored ? { directive: Directive.CANCEL, cause: ErrorReason.TASK_FINISHED } : undefined;
+    }
+    return request.status === SUCCEEDED && index > 3
+      ? { receipt: { state: DeliveryState.DELIVERED } }
+      : undefined;
+  });
+  const { ended, stderr } = run(gateway, ["--wait-for", "delivered", "--", "true"]);
+  expect(await ended).toBe(0);
+  expect(stderr()).toBe("");
+  expect(statuses(gateway)).toEqual([RUNNING, SUCCEEDED, SUCCEEDED, SUCCEEDED, SUCCEEDED]);
+});
+
 describe("a directive", () => {
   const cancel = (cause: ErrorReason) => (beats: number) =>
     useFakeGateway(({ method }, index) =>

@@ -107,7 +107,7 @@ describe("reports", () => {
 
   test("that are put off, once it hurries, make room for the outcome, which is tried on", async () => {
     const { queue, report, sent } = useQueue();
-    queue.hurry(20_000);
+    queue.hurry(20_000, 60_000);
     const results = [
       // Nobody there is no reason to give up: soon all may be taken.
       report("log", "other", ...Array.from({ length: 20 }, () => lost), putOff),
@@ -130,7 +130,7 @@ describe("reports", () => {
       },
     });
     await queue.add(timed("other"));
-    queue.hurry(8000);
+    queue.hurry(8000, 60_000);
     await queue.add(timed("other"));
     await clock.sleep(9000);
     await queue.add(timed("other"));
@@ -144,7 +144,7 @@ describe("reports", () => {
     while (clock.slept.length < 3) {
       await new Promise((resolve) => setImmediate(resolve));
     }
-    queue.hurry(60_000);
+    queue.hurry(60_000, 60_000);
     await result;
     expect(clock.slept).toEqual([125, 250, 500, 125, 250]);
   });
@@ -196,5 +196,40 @@ describe("reports", () => {
     end();
     expect(await queue.add(report("a", "outcome"))).toEqual({ kind: "dropped" });
     expect(sent).toEqual([]);
+  });
+
+  test.each([
+    ["is stored", { isPending: true }],
+    ["may be stored", lost],
+  ])("that are the outcome and %s are asked for, for that may be why nobody waits", async (_, first) => {
+    const { queue, report, sent, end } = useQueue();
+    const outcome = report("a", "outcome", first, { isPending: true });
+    const result = queue.add({
+      ...outcome,
+      send(call) {
+        end();
+        return outcome.send(call);
+      },
+    });
+    expect(await result).toEqual({ kind: "sent", answer: {} });
+    expect(sent).toHaveLength(3);
+  });
+
+  test("that are the outcome are not asked for longer than there is time", async () => {
+    const { queue, report, clock } = useQueue();
+    queue.hurry(3000, 6000);
+    const outcome = report("a", "outcome", lost);
+    const timeoutsMs: number[] = [];
+    await queue.add({
+      ...outcome,
+      async send(call) {
+        timeoutsMs.push(call.timeoutMs);
+        await clock.sleep(2000);
+        return outcome.send(call);
+      },
+    });
+    const [first = 0, second = 0] = timeoutsMs;
+    expect(first).toBe(6000);
+    expect(second).toBeLessThanOrEqual(4000);
   });
 });
