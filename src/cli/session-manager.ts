@@ -58,10 +58,12 @@ export function createSessionManager(baseUrl: string, options: ConnectOptions): 
 
   async function ready(): Promise<http2.ClientHttp2Session> {
     current ??= open();
-    const session = await current;
+    const asked = current;
+    const session = await asked;
     if (performance.now() - aliveMs > silenceMs && !(await isAlive(session))) {
       destroy(session);
-      current = open();
+      // Another call may have found it silent, too.
+      current = current === asked ? open() : (current ?? open());
       return current;
     }
     aliveMs = performance.now();
