@@ -107,7 +107,13 @@ export function serveTracked<
       setTimer: deps.setTimer,
       open: deps.openStreams,
       onUnexpectedError: deps.onUnexpectedError,
-      errorOf: (thrown) => ConnectError.from(thrown, Code.Internal),
+      errorOf(thrown) {
+        if (thrown instanceof ConnectError) {
+          return thrown;
+        }
+        deps.onUnexpectedError(thrown);
+        return new ConnectError("internal error", Code.Internal);
+      },
     },
     (stream: FrameStream<Response>) => {
       let opening: Opening | undefined;
