@@ -18,19 +18,21 @@ export interface DeliveryWaiters {
 }
 
 // Far more than end within one commit.
-const maxEnded = 1000;
+const minEnded = 500;
 
 /** Creates the list of those who wait. */
 export function createDeliveryWaiters(clock: Clock): DeliveryWaiters {
   let isReleased = false;
   // A delivery may end between the moment at which its row was read and the one at
-  // which somebody waits for it.
-  const ended = new Map<number, DeliveryRow>();
+  // which somebody waits for it. Two maps that only grow: one that loses as much as it
+  // gets would keep all that was ever in it until the next full collection.
+  let ended = new Map<number, DeliveryRow>();
+  let endedBefore = new Map<number, DeliveryRow>();
   const waiting = new Map<number, Set<(row?: DeliveryRow) => void>>();
 
   return {
     wait(row, timeoutMs, signal) {
-      const last = ended.get(row.seq);
+      const last = ended.get(row.seq) ?? endedBefore.get(row.seq);
       if (last !== undefined) {
         return Promise.resolve(last);
       }
@@ -64,13 +66,15 @@ export function createDeliveryWaiters(clock: Clock): DeliveryWaiters {
       });
     },
     tell(row) {
-      ended.delete(row.seq);
       if (row.state !== DeliveryState.STORED) {
         ended.set(row.seq, row);
-        const [oldest] = ended.keys();
-        if (ended.size > maxEnded && oldest !== undefined) {
-          ended.delete(oldest);
+        if (ended.size > minEnded) {
+          endedBefore = ended;
+          ended = new Map();
         }
+      } else {
+        ended.delete(row.seq);
+        endedBefore.delete(row.seq);
       }
       for (const onChange of waiting.get(row.seq) ?? []) {
         onChange(row);
