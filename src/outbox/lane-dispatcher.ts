@@ -170,7 +170,7 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
     isUnauthorized = result.kind === "unauthorized" || (isUnauthorized && result.kind === "unavailable");
     if (result.kind === "accepted") {
       budget.success(nowMs);
-      deps.onChange({
+      const delivered: DeliveryRow = {
         ...row,
         state: DeliveryState.DELIVERED,
         isInDoubt: false,
@@ -178,10 +178,11 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
         deliverMs: nowMs,
         endMs: nowMs,
         answer: result.answer,
-      });
+      };
+      deps.onChange(delivered);
       const settled = await settle(row, { kind: "delivered", answer: result.answer }, nowMs, mayGoOn);
-      if (settled.row !== undefined) {
-        deps.onChange(settled.row);
+      if (settled !== notSettled) {
+        deps.onChange(delivered);
       }
       return settled;
     }
@@ -219,8 +220,7 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
       } catch (error) {
         deps.onUnexpectedError(error);
         if (isStopped) {
-          // It is in doubt when the store is opened again.
-          return { row: undefined, next: undefined, hasNext: false, superseded: [], damaged: [] };
+          return notSettled;
         }
         await new Promise<void>((resolve) => clock.setTimer(resolve, storeRetryMs));
       }
@@ -268,6 +268,14 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
   };
 }
 
+// It is in doubt when the store is opened again.
+const notSettled: SettleResult = {
+  row: undefined,
+  next: undefined,
+  hasNext: false,
+  superseded: [],
+  damaged: [],
+};
 // How many deliveries of one task go one after the other while other tasks wait for a place.
 const maxInARow = 8;
 // How long to wait with a store that does not take what must be written.
