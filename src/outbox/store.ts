@@ -126,7 +126,7 @@ export interface SettleOp {
 }
 
 export interface SettleResult {
-  /** Undefined: the delivery had ended before. */
+  /** Undefined: the delivery had ended before, or is delivered, which whoever sent it knows. */
   row: DeliveryRow | undefined;
   next: ClaimedDelivery | undefined;
   /** The task has another delivery that is due and was not claimed. */
