@@ -205,7 +205,11 @@ export interface BeginLeaseOp {
   nowMs: number;
 }
 
-export type BeginLeaseResult = { kind: "begun" } | { kind: "refused"; standing: TaskStanding };
+export type BeginLeaseResult =
+  | { kind: "begun" }
+  | { kind: "refused"; standing: TaskStanding }
+  /** There is no room on the disk. */
+  | { kind: "full" };
 
 /** Writes that a session holds a task no more. Does nothing when another one does. */
 export interface EndLeaseOp {

@@ -6,6 +6,7 @@ import type { BeatAnswer, BeatResult, LeaseBook, LeaseListener, Opened } from ".
 import {
   causeOf,
   draining,
+  noRoom,
   notStored,
   refusedBy,
   superseded,
@@ -18,7 +19,9 @@ import type { SessionIds } from "./session-ids.ts";
 
 /** Where leases are kept beside the memory. Each resolves when it is on the disk. */
 export interface LeaseStore {
-  begin(lease: LeaseRecord): Promise<{ kind: "begun" } | { kind: "refused"; standing: TaskStanding }>;
+  begin(
+    lease: LeaseRecord,
+  ): Promise<{ kind: "begun" } | { kind: "refused"; standing: TaskStanding } | { kind: "full" }>;
   end(lease: LeaseRecord): Promise<void>;
   standing(task: LeasedTask): Promise<TaskStanding | undefined>;
   find(task: Pick<LeasedTask, "upstream" | "key">): Promise<LeaseRecord | undefined>;
@@ -141,7 +144,7 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
         return lease;
       }
       takeBack(name, lease, before);
-      return { standing: begun.standing };
+      return begun.kind === "full" ? { failure: noRoom(task) } : { standing: begun.standing };
     } catch (error) {
       takeBack(name, lease, before);
       deps.onUnexpectedError(error);
