@@ -175,8 +175,7 @@ function createExchange(
       chunks.push(chunk);
     },
     onResponseEnd() {
-      const body = chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks);
-      settle({ kind: "answered", status, headers, body: utf8.decode(body) });
+      settle({ kind: "answered", status, headers, body: size === 0 ? "" : utf8.decode(joined(chunks)) });
       onFinished();
     },
     onResponseError(_, error) {
@@ -184,6 +183,11 @@ function createExchange(
       onFinished();
     },
   };
+}
+
+function joined(chunks: readonly Buffer[]): Buffer {
+  const [first] = chunks;
+  return chunks.length === 1 && first ? first : Buffer.concat(chunks);
 }
 
 function firstValues(
