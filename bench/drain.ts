@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { findFreePort } from "./free-port.ts";
 import { startLoadProcess } from "./load-process.ts";
 import type { ScenarioContext, ScenarioResult } from "./scenario.ts";
-import { sendWithUndici, startUpstream, startWithOrchestra } from "./servers.ts";
+import { readTaken, sendWithUndici, startUpstream, startWithOrchestra } from "./servers.ts";
 import { formatSpread, spreadOf } from "./spread.ts";
 import { updatePath, updatesOf } from "./update-call.ts";
 
@@ -59,8 +59,7 @@ export async function runDrain({ children, rounds = 3, progress }: ScenarioConte
 async function untilTaken(address: string): Promise<number> {
   const endMs = performance.now() + timeLimitMs;
   while (performance.now() < endMs) {
-    const answer = await fetch(`http://${address}/`);
-    const { count, elapsedMs } = (await answer.json()) as { count: number; elapsedMs: number };
+    const { count, elapsedMs } = await readTaken(address);
     if (count >= backlog) {
       return (count * 1000) / elapsedMs;
     }

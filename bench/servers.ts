@@ -62,6 +62,12 @@ export function startUpstream(children: ChildProcesses, listen = "127.0.0.1:0"):
   return startServer(children, [pathOf("./upstream-server.ts"), listen], "client");
 }
 
+/** Asks such an upstream how many POSTs it took, and how long from the first to the last of them. */
+export async function readTaken(address: string): Promise<{ count: number; elapsedMs: number }> {
+  const answer = await fetch(`http://${address}/`);
+  return (await answer.json()) as { count: number; elapsedMs: number };
+}
+
 /** Sends so many POSTs with undici alone, in a process where the servers are. */
 export async function sendWithUndici(children: ChildProcesses, origin: string, count: number): Promise<void> {
   const sender = children.start("server", [pathOf("./undici-sender.ts"), origin, String(count)], {

@@ -6,6 +6,8 @@ import type { ServerProcess } from "./server-process.ts";
 export interface Contender {
   name: string;
   server: ServerProcess;
+  /** Of one that delivers what it answers for: how many calls were delivered so far. */
+  countDelivered?: () => Promise<number>;
 }
 
 export interface ThroughputOptions {
@@ -36,6 +38,17 @@ export interface ThroughputSample {
   isClientBound: boolean;
   /** Of the server, after the round. */
   rssMiB: number;
+  /** Undefined: it delivers nothing. */
+  delivery: DeliverySample | undefined;
+}
+
+/** What became of the calls meanwhile. */
+export interface DeliverySample {
+  /** Calls that were answered and not delivered, when the round began and when it ended. */
+  backlogBefore: number;
+  backlogAfter: number;
+  /** Of the calls of the round or before. A backlog that grows shows in this figure. */
+  deliveredPerSecond: number;
 }
 
 /**
@@ -44,15 +57,16 @@ export interface ThroughputSample {
  */
 export async function measureThroughput(options: ThroughputOptions): Promise<ThroughputSample[]> {
   const { contenders, rounds, warmUpMs, roundMs, progress } = options;
+  const answered = new Map<string, number>();
   for (const contender of contenders) {
     progress(`warm-up: ${contender.name}`);
-    await measureOnce(options, contender, 0, warmUpMs);
+    await measureOnce(options, contender, answered, 0, warmUpMs);
   }
   const samples: ThroughputSample[] = [];
   for (let round = 1; round <= rounds; round++) {
     progress(`round ${round} of ${rounds}`);
     for (const contender of contenders) {
-      samples.push(await measureOnce(options, contender, round, roundMs));
+      samples.push(await measureOnce(options, contender, answered, round, roundMs));
     }
   }
   return samples;
@@ -60,13 +74,18 @@ export async function measureThroughput(options: ThroughputOptions): Promise<Thr
 
 async function measureOnce(
   { load, call }: ThroughputOptions,
-  { name, server }: Contender,
+  { name, server, countDelivered }: Contender,
+  answered: Map<string, number>,
   round: number,
   durationMs: number,
 ): Promise<ThroughputSample> {
+  const answeredBefore = answered.get(name) ?? 0;
+  const deliveredBefore = await countDelivered?.();
   const before = readUsage(server.pid);
   const { calls, elapsedMs, clientCpuMs } = await load.run({ address: server.address, ...call, durationMs });
   const after = readUsage(server.pid);
+  const deliveredAfter = await countDelivered?.();
+  answered.set(name, answeredBefore + calls);
   const serverCpuMs = after.cpuMs - before.cpuMs;
   const serverShare = serverCpuMs / elapsedMs;
   const clientShare = clientCpuMs / elapsedMs;
@@ -81,5 +100,13 @@ async function measureOnce(
     clientShare,
     isClientBound: clientShare >= 0.85 && serverShare <= 0.9,
     rssMiB: after.rssMiB,
+    delivery:
+      deliveredBefore === undefined || deliveredAfter === undefined
+        ? undefined
+        : {
+            backlogBefore: answeredBefore - deliveredBefore,
+            backlogAfter: answeredBefore + calls - deliveredAfter,
+            deliveredPerSecond: ((deliveredAfter - deliveredBefore) / elapsedMs) * 1000,
+          },
   };
 }

@@ -80,7 +80,7 @@ export function createAccept(db: DatabaseSync, rows: Rows, lanes: Lanes) {
     rows.end(standing, deliveryStates.SUPERSEDED, nowMs);
     lanes.count(standing.lane, -1, -standing.row.payloadBytes);
     if (standing.isHead) {
-      const next = rows.firstStored(standing.task);
+      const next = rows.firstStored(standing.task)?.row.seq;
       rows.setHead(standing.task, next ?? null, next === undefined ? null : nowMs, nowMs);
     }
   }
@@ -141,6 +141,9 @@ export function createAccept(db: DatabaseSync, rows: Rows, lanes: Lanes) {
     if (isFirst) {
       queueFirst.run(id, row.seq, leaves ? null : nowMs, leaves ? 1 : 0, nowMs);
       row.nextAttemptMs = leaves ? null : nowMs;
+      if (leaves) {
+        rows.keepUnderWay(row, id, lane);
+      }
     } else {
       queueBehind.run(id);
     }

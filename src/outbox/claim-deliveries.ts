@@ -2,7 +2,7 @@ import type { DatabaseSync } from "node:sqlite";
 import { deliveryStates } from "./delivery-state.ts";
 import type { Lanes } from "./lanes.ts";
 import { DamagedDatabaseError } from "./schema.ts";
-import type { Rows } from "./sqlite-rows.ts";
+import type { Rows, StoredDelivery } from "./sqlite-rows.ts";
 import type { ClaimedDelivery, ClaimOp, ClaimResult, DeliveryRow, SettleOp, SettleResult } from "./store.ts";
 
 /** What goes beside a claim. */
@@ -36,16 +36,21 @@ export function createAttempts(db: DatabaseSync, rows: Rows, lanes: Lanes) {
 
   // Begins the attempt of a task's first delivery, after putting aside what must
   // not or need not be sent.
-  function claimHead(task: number, firstSeq: number, nowMs: number, supersede: boolean): Found {
+  function claimHead(
+    task: number,
+    first: StoredDelivery | undefined,
+    nowMs: number,
+    supersede: boolean,
+  ): Found {
     const found: Found = { claimed: undefined, superseded: [], damaged: [] };
     let last = 0;
-    for (let seq: number | undefined = firstSeq; seq !== undefined; seq = rows.firstStored(task)) {
-      const delivery = rows.find(seq);
-      if (delivery?.row.state !== deliveryStates.STORED || seq === last) {
-        throw new DamagedDatabaseError(`the queue of task ${task} names delivery ${seq}, which is not there`);
+    for (let delivery = first; delivery !== undefined; delivery = rows.firstStored(task)) {
+      const { row, isUrgent } = delivery;
+      const { seq } = row;
+      if (row.state !== deliveryStates.STORED || seq === last) {
+        throw damagedQueue(task, seq);
       }
       last = seq;
-      const { row, isUrgent } = delivery;
       if (!delivery.isIntact) {
         const ended = rows.end(delivery, deliveryStates.REJECTED, nowMs, { failure: null });
         found.damaged.push(ended);
@@ -77,7 +82,12 @@ export function createAttempts(db: DatabaseSync, rows: Rows, lanes: Lanes) {
         due.push(...misdatedTasks.all(lane, urgent, nowMs + maxDelayMs, places - due.length));
       }
       for (const { id, head_seq } of due) {
-        const { claimed, superseded, damaged } = claimHead(Number(id), Number(head_seq), nowMs, supersede);
+        const [task, seq] = [Number(id), Number(head_seq)];
+        const first = rows.find(seq);
+        if (first === undefined) {
+          throw damagedQueue(task, seq);
+        }
+        const { claimed, superseded, damaged } = claimHead(task, first, nowMs, supersede);
         if (claimed !== undefined) {
           result.claimed.push(claimed);
         }
@@ -109,7 +119,8 @@ export function createAttempts(db: DatabaseSync, rows: Rows, lanes: Lanes) {
       superseded: [],
       damaged: [],
     };
-    const delivery = rows.find(seq);
+    const known = rows.takeUnderWay(seq);
+    const delivery = settlement.kind === "delivered" && known !== undefined ? known : rows.find(seq);
     if (delivery === undefined || delivery.row.state !== deliveryStates.STORED) {
       return none;
     }
@@ -139,13 +150,14 @@ export function createAttempts(db: DatabaseSync, rows: Rows, lanes: Lanes) {
       rows.openTask(delivery.task, seq);
     }
     lanes.count(delivery.lane, -1, -row.payloadBytes);
-    const nextSeq = rows.firstStored(delivery.task);
-    if (nextSeq === undefined || !op.claimNext) {
-      rows.setHead(delivery.task, nextSeq ?? null, nextSeq === undefined ? null : nowMs, nowMs);
-      return { ...none, row, hasNext: nextSeq !== undefined };
+    const told = settlement.kind === "delivered" ? undefined : row;
+    const next = rows.firstStored(delivery.task);
+    if (next === undefined || !op.claimNext) {
+      rows.setHead(delivery.task, next?.row.seq ?? null, next === undefined ? null : nowMs, nowMs);
+      return { ...none, row: told, hasNext: next !== undefined };
     }
-    const { claimed, superseded, damaged } = claimHead(delivery.task, nextSeq, nowMs, op.supersede);
-    return { row, next: claimed, hasNext: false, superseded, damaged };
+    const { claimed, superseded, damaged } = claimHead(delivery.task, next, nowMs, op.supersede);
+    return { row: told, next: claimed, hasNext: false, superseded, damaged };
   }
 
   return { claim, settle };
@@ -153,3 +165,7 @@ export function createAttempts(db: DatabaseSync, rows: Rows, lanes: Lanes) {
 
 // Tasks with outcomes go first, but of so many places one is for those without.
 const ordinaryEvery = 8;
+
+function damagedQueue(task: number, seq: number): DamagedDatabaseError {
+  return new DamagedDatabaseError(`the queue of task ${task} names delivery ${seq}, which is not there`);
+}

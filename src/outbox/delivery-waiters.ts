@@ -23,7 +23,7 @@ export interface DeliveryWaiters {
 }
 
 // Far more than end within one commit.
-const maxEnded = 1000;
+const minEnded = 500;
 // Of their answers, in UTF-16 units: an end must not be missed, its answer may be.
 const maxEndedAnswers = 4 * 1024 * 1024;
 
@@ -39,8 +39,10 @@ interface Waiter {
 export function createDeliveryWaiters(clock: Clock): DeliveryWaiters {
   let isReleased = false;
   // A delivery may end between the moment at which its row was read and the one at
-  // which somebody waits for it.
-  const ended = new Map<number, DeliveryRow>();
+  // which somebody waits for it. Two maps that only grow: one that loses as much as it
+  // gets would keep all that was ever in it until the next full collection.
+  let ended = new Map<number, DeliveryRow>();
+  let endedBefore = new Map<number, DeliveryRow>();
   let endedAnswers = 0;
   const waiting = new Map<number, Set<Waiter>>();
   const refusals = new Map<string, Uint8Array>();
@@ -52,26 +54,35 @@ export function createDeliveryWaiters(clock: Clock): DeliveryWaiters {
     return refusal === undefined || isSettled(row) || isInFirstAttempt ? row : { ...row, failure: refusal };
   }
 
-  function forget(seq: number | undefined): void {
-    const row = seq === undefined ? undefined : ended.get(seq);
-    if (row !== undefined) {
-      endedAnswers -= row.answer.length;
-      ended.delete(row.seq);
-    }
+  function forget(seq: number): void {
+    endedAnswers -= knownEnd(seq)?.answer.length ?? 0;
+    ended.delete(seq);
+    endedBefore.delete(seq);
+  }
+
+  function knownEnd(seq: number): DeliveryRow | undefined {
+    return ended.get(seq) ?? endedBefore.get(seq);
   }
 
   function remember(row: DeliveryRow): void {
+    if (endedBefore.has(row.seq)) {
+      forget(row.seq);
+    }
+    endedAnswers -= ended.get(row.seq)?.answer.length ?? 0;
     if (endedAnswers + row.answer.length > maxEndedAnswers) {
-      for (const [seq, older] of ended) {
-        ended.set(seq, { ...older, answer: "" });
-      }
+      ended = withoutAnswers(ended);
+      endedBefore = withoutAnswers(endedBefore);
       endedAnswers = 0;
     }
     const kept = row.answer.length > maxEndedAnswers ? { ...row, answer: "" } : row;
     ended.set(row.seq, kept);
     endedAnswers += kept.answer.length;
-    if (ended.size > maxEnded) {
-      forget(ended.keys().next().value);
+    if (ended.size > minEnded) {
+      for (const { answer } of endedBefore.values()) {
+        endedAnswers -= answer.length;
+      }
+      endedBefore = ended;
+      ended = new Map();
     }
   }
 
@@ -82,7 +93,7 @@ export function createDeliveryWaiters(clock: Clock): DeliveryWaiters {
     signal?: AbortSignal,
     lane?: string,
   ): Promise<DeliveryRow> {
-    const known = ended.get(row.seq);
+    const known = knownEnd(row.seq);
     if (known !== undefined) {
       return Promise.resolve(known);
     }
@@ -129,8 +140,9 @@ export function createDeliveryWaiters(clock: Clock): DeliveryWaiters {
     wait: (row, timeoutMs, signal, lane) => waitUntil(isSettled, row, timeoutMs, signal, lane),
     waitForEnd: (row, signal) => waitUntil(isEnded, row, Number.POSITIVE_INFINITY, signal),
     tell(row) {
-      forget(row.seq);
-      if (row.state !== DeliveryState.STORED) {
+      if (row.state === DeliveryState.STORED) {
+        forget(row.seq);
+      } else {
         remember(row);
       }
       for (const waiter of waiting.get(row.seq) ?? []) {
@@ -158,6 +170,10 @@ export function createDeliveryWaiters(clock: Clock): DeliveryWaiters {
       }
     },
   };
+}
+
+function withoutAnswers(rows: ReadonlyMap<number, DeliveryRow>): Map<number, DeliveryRow> {
+  return new Map(Array.from(rows, ([seq, row]) => [seq, { ...row, answer: "" }]));
 }
 
 function isEnded({ state }: DeliveryRow): boolean {

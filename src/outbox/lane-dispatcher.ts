@@ -16,7 +16,10 @@ export interface LaneDispatcherDeps {
   lane: string;
   upstream: DeliveryUpstream;
   policy: RetryPolicy;
-  /** How many attempts may be under way at once. */
+  /**
+   * How many attempts may be under way at once. As many again are recorded as begun
+   * meanwhile, so that none waits for a commit; after a crash they are in doubt as well.
+   */
   concurrency: number;
   /** Keeps a task's attempts apart from whatever else is sent for it. */
   order: KeyOrder;
@@ -59,7 +62,10 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
   const breaker = createCircuitBreaker(deps.random);
   const budget = createRetryBudget();
   const ending = new AbortController();
-  let free = deps.concurrency;
+  const places = deps.concurrency * recordedPerAttempt;
+  let free = places;
+  let underWay = 0;
+  const waitingToSend: (() => void)[] = [];
   let isClaiming = false;
   let isWoken = false;
   // More may be due than there were places for.
@@ -157,21 +163,15 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
 
   async function attempt(claimed: ClaimedDelivery, mayGoOn: boolean): Promise<SettleResult> {
     const { row } = claimed;
-    const result = await order
-      .run(`${row.upstream}/${row.key}`, () => send(claimed))
-      .catch((error): AttemptResult => {
-        deps.onUnexpectedError(error);
-        return { kind: "inDoubt", failure: createFailure(ErrorReason.INTERNAL, "the attempt failed") };
-      });
+    const result = await order.run(`${row.upstream}/${row.key}`, () => sendInTurn(claimed));
     const nowMs = clock.now();
-    breaker.record(result, nowMs);
     if (result.kind === "unauthorized" ? !isUnauthorized : isUnauthorized && result.kind !== "unavailable") {
       isUnauthorized = !isUnauthorized;
       deps.onUnauthorized(result.kind === "unauthorized" ? result.failure : undefined);
     }
     if (result.kind === "accepted") {
       budget.success(nowMs);
-      deps.onChange({
+      const delivered: DeliveryRow = {
         ...row,
         state: DeliveryState.DELIVERED,
         isInDoubt: false,
@@ -179,11 +179,12 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
         deliverMs: nowMs,
         endMs: nowMs,
         answer: result.answer,
-      });
+      };
+      deps.onChange(delivered);
       const answer = keptAnswer(result.answer);
       const settled = await settle(row, { kind: "delivered", answer }, nowMs, mayGoOn);
-      if (settled.row !== undefined) {
-        deps.onChange(settled.row);
+      if (settled !== notSettled) {
+        deps.onChange({ ...delivered, answer });
       }
       return settled;
     }
@@ -202,9 +203,42 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
     return settled;
   }
 
-  function send({ row, target, body }: ClaimedDelivery): Promise<AttemptResult> {
+  async function sendInTurn(claimed: ClaimedDelivery): Promise<AttemptResult> {
+    const mustWait = underWay >= deps.concurrency;
+    if (mustWait) {
+      await new Promise<void>((resolve) => waitingToSend.push(resolve));
+    } else {
+      underWay += 1;
+    }
+    try {
+      if (mustWait && breaker.allowance(clock.now()) !== Number.POSITIVE_INFINITY) {
+        return notSent;
+      }
+      const result = await send(claimed);
+      // Before the next one has its turn.
+      breaker.record(result, clock.now());
+      return result;
+    } finally {
+      const next = waitingToSend.shift();
+      if (next === undefined) {
+        underWay -= 1;
+      } else {
+        next();
+      }
+    }
+  }
+
+  async function send({ row, target, body }: ClaimedDelivery): Promise<AttemptResult> {
     const { taskId, attempt: taskAttempt, isInDoubt } = row;
-    return deps.upstream.send({ taskId, attempt: taskAttempt, target, body, isInDoubt }, ending.signal);
+    try {
+      return await deps.upstream.send(
+        { taskId, attempt: taskAttempt, target, body, isInDoubt },
+        ending.signal,
+      );
+    } catch (error) {
+      deps.onUnexpectedError(error);
+      return { kind: "inDoubt", failure: createFailure(ErrorReason.INTERNAL, "the attempt failed") };
+    }
   }
 
   async function settle(
@@ -221,8 +255,7 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
       } catch (error) {
         deps.onUnexpectedError(error);
         if (isStopped) {
-          // It is in doubt when the store is opened again.
-          return { row: undefined, next: undefined, hasNext: false, superseded: [], damaged: [] };
+          return notSettled;
         }
         await new Promise<void>((resolve) => clock.setTimer(resolve, storeRetryMs));
       }
@@ -230,7 +263,7 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
   }
 
   function settleIdle(): void {
-    if (isStopped && free === deps.concurrency && !isClaiming) {
+    if (isStopped && free === places && !isClaiming) {
       whenIdle?.();
     }
   }
@@ -270,6 +303,19 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
   };
 }
 
+// It is in doubt when the store is opened again.
+const notSettled: SettleResult = {
+  row: undefined,
+  next: undefined,
+  hasNext: false,
+  superseded: [],
+  damaged: [],
+};
+const recordedPerAttempt = 2;
+const notSent: AttemptResult = {
+  kind: "unavailable",
+  failure: createFailure(ErrorReason.UPSTREAM_UNAVAILABLE, "it was not sent: the upstream is in trouble"),
+};
 // How many deliveries of one task go one after the other while other tasks wait for a place.
 const maxInARow = 8;
 // How long to wait with a store that does not take what must be written.

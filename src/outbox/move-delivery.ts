@@ -113,7 +113,7 @@ export function createMove(db: DatabaseSync, rows: Rows, lanes: Lanes) {
     if (isWaiting) {
       lanes.count(lane, -1, -row.payloadBytes);
       if (delivery.isHead) {
-        const next = rows.firstStored(task);
+        const next = rows.firstStored(task)?.row.seq;
         rows.setHead(task, next ?? null, next === undefined ? null : nowMs, nowMs);
       }
     }

@@ -39,8 +39,8 @@ export function createQueries(db: DatabaseSync, rows: Rows) {
         found.push(row);
       }
     }
-    const last = read.length < maxScannedRows ? null : Number(read.at(-1)?.seq);
-    return { rows: found, lastSeq: last };
+    const last = read.length < maxScannedRows ? undefined : read.at(-1);
+    return { rows: found, lastSeq: last === undefined ? null : rows.read(last).row.seq };
   }
 
   // What checksums do not see: a row that no index names is never found.

@@ -2,11 +2,12 @@ import type { DatabaseSync } from "node:sqlite";
 import type { Ballast } from "./ballast.ts";
 import { resultCodeOf, resultCodes } from "./open-database.ts";
 import type { SqliteStore } from "./sqlite-store.ts";
-import type { AcceptOp, ResultOf, StoreOp } from "./store.ts";
+import type { AcceptOp, BeginLeaseOp, ResultOf, StoreOp } from "./store.ts";
 
 /**
  * Runs operations also while the disk is full: what is stored can be delivered and
- * asked about, new reports are refused, and outcomes may use a part of the ballast.
+ * asked about, new reports are refused, and outcomes and leases may use a part of the
+ * ballast.
  */
 export function runOnFullDisk(
   db: DatabaseSync,
@@ -16,17 +17,28 @@ export function runOnFullDisk(
   let isFull = false;
   let checkedMs = 0;
 
-  function isRefused(op: StoreOp): op is AcceptOp {
-    return op.type === "accept" && (op.delivery.kind !== "outcome" || !ballast.hasRoom());
+  function isRefused(op: StoreOp): op is AcceptOp | BeginLeaseOp {
+    switch (op.type) {
+      case "accept":
+        return op.delivery.kind !== "outcome" || !ballast.hasRoom();
+      case "beginLease":
+        return !ballast.hasRoom();
+      default:
+        return false;
+    }
+  }
+
+  // What was accepted before is answered without room.
+  function refusalOf(op: AcceptOp | BeginLeaseOp): ResultOf<AcceptOp | BeginLeaseOp> {
+    return op.type === "accept" ? (store.recall(op) ?? diskFull) : { kind: "full" };
   }
 
   function runWhileFull(ops: readonly StoreOp[]): ResultOf<StoreOp>[] {
     const refused = new Map(ops.filter(isRefused).map((op) => [op as StoreOp, op]));
     const results = store.runAll(ops.filter((op) => !refused.has(op)));
     return ops.map((op) => {
-      const report = refused.get(op);
-      // What was accepted before is answered without room.
-      return report === undefined ? results.shift() : (store.recall(report) ?? diskFull);
+      const refusedOp = refused.get(op);
+      return refusedOp === undefined ? results.shift() : refusalOf(refusedOp);
     });
   }
 

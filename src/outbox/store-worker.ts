@@ -1,6 +1,6 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { messageOf } from "../model/error-message.ts";
-import { type Batch, decode, encodeResults, type OpResult } from "./batch-codec.ts";
+import { type Batch, decodeOps, encodeResults, type OpResult } from "./batch-codec.ts";
 import type { Quota } from "./lanes.ts";
 import type { Synchronous } from "./open-database.ts";
 import { type OpenedStore, openStore } from "./open-store.ts";
@@ -24,7 +24,7 @@ export type StoreWorkerMessage =
       wasUnclean: boolean;
     }
   | { kind: "notOpened"; message: string }
-  | { kind: "committed"; results: Batch<OpResult> }
+  | { kind: "committed"; results: ReturnType<typeof encodeResults> }
   /** `isFatal`: nothing that is stored from now on would be safe. */
   | { kind: "notCommitted"; message: string; isFatal: boolean };
 
@@ -47,7 +47,7 @@ try {
       return;
     }
     try {
-      const ops = decode(batch);
+      const ops = decodeOps(batch);
       say({ kind: "committed", results: encodeResults(ops, runAll(store, ops)) });
     } catch (error) {
       say({ kind: "notCommitted", message: messageOf(error), isFatal: store.isFatal(error) });

@@ -126,7 +126,7 @@ export interface SettleOp {
 }
 
 export interface SettleResult {
-  /** Undefined: the delivery had ended before. */
+  /** Undefined: the delivery had ended before, or is delivered, which whoever sent it knows. */
   row: DeliveryRow | undefined;
   next: ClaimedDelivery | undefined;
   /** The task has another delivery that is due and was not claimed. */
@@ -205,7 +205,11 @@ export interface BeginLeaseOp {
   nowMs: number;
 }
 
-export type BeginLeaseResult = { kind: "begun" } | { kind: "refused"; standing: TaskStanding };
+export type BeginLeaseResult =
+  | { kind: "begun" }
+  | { kind: "refused"; standing: TaskStanding }
+  /** There is no room on the disk. */
+  | { kind: "full" };
 
 /** Writes that a session holds a task no more. Does nothing when another one does. */
 export interface EndLeaseOp {

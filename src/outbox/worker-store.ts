@@ -1,6 +1,6 @@
 import module from "node:module";
 import { Worker } from "node:worker_threads";
-import { decode, encodeOps } from "./batch-codec.ts";
+import { decodeResults, encodeOps } from "./batch-codec.ts";
 import type { Quota } from "./lanes.ts";
 import type { Synchronous } from "./open-database.ts";
 import type { ResultOf, Store, StoreOp } from "./store.ts";
@@ -99,7 +99,10 @@ export async function openWorkerStore(options: WorkerStoreOptions): Promise<Work
     const batch = underWay;
     underWay = [];
     if (message.kind === "committed") {
-      const results = decode(message.results);
+      const results = decodeResults(
+        batch.map(({ op }) => op),
+        message.results,
+      );
       for (const [index, { resolve, reject }] of batch.entries()) {
         const outcome = results[index] ?? { problem: "no result" };
         if ("problem" in outcome) {

@@ -6,6 +6,7 @@ import type { BeatAnswer, BeatResult, LeaseBook, LeaseListener, Opened } from ".
 import {
   causeOf,
   draining,
+  noRoom,
   notStored,
   refusedBy,
   superseded,
@@ -18,7 +19,9 @@ import type { SessionIds } from "./session-ids.ts";
 
 /** Where leases are kept beside the memory. Each resolves when it is on the disk. */
 export interface LeaseStore {
-  begin(lease: LeaseRecord): Promise<{ kind: "begun" } | { kind: "refused"; standing: TaskStanding }>;
+  begin(
+    lease: LeaseRecord,
+  ): Promise<{ kind: "begun" } | { kind: "refused"; standing: TaskStanding } | { kind: "full" }>;
   end(lease: LeaseRecord): Promise<void>;
   standing(task: LeasedTask): Promise<TaskStanding | undefined>;
   find(task: Pick<LeasedTask, "upstream" | "key">): Promise<LeaseRecord | undefined>;
@@ -138,8 +141,8 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
     beginning.set(name, (beginning.get(name) ?? 0) + 1);
     try {
       const begun = await store.begin(record);
-      if (begun.kind === "refused") {
-        return { standing: begun.standing };
+      if (begun.kind !== "begun") {
+        return begun.kind === "full" ? { failure: noRoom(task) } : { standing: begun.standing };
       }
       // Not before: whose the task is, and whether it is over, only the store knows. And in
       // this very step, because an outcome behind it is told in the next one.

@@ -70,3 +70,11 @@ export function notStored(task: LeasedTask): Failure {
     retryAfterMs: 1000,
   });
 }
+
+/** The failure for a lease that finds no room. */
+export function noRoom(task: LeasedTask): Failure {
+  return createFailure(ErrorReason.OUTBOX_FULL, "the lease finds no room: the disk is full", {
+    ...metadataOf(task),
+    retryAfterMs: 5000,
+  });
+}

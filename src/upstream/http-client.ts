@@ -1,4 +1,5 @@
 import { type Dispatcher, Pool } from "undici";
+import { type AbortCalls, createAbortCalls } from "./abort-calls.ts";
 import { createPlaceQueue } from "./place-queue.ts";
 
 export interface HttpClientOptions {
@@ -68,6 +69,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
   // undici has a queue of its own, but it never forgets a request whose time is
   // over: it makes a connection for it all the same, only to close it again.
   const queue = createPlaceQueue(options.connections);
+  const aborts = createAbortCalls();
   return {
     async post(request) {
       if (request.signal?.aborted === true) {
@@ -75,7 +77,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
       }
       return new Promise((resolve) => {
         let stopWaiting: (() => void) | undefined;
-        const exchange = createExchange(request, options.maxResponseBytes, {
+        const exchange = createExchange(request, options.maxResponseBytes, aborts, {
           onSettled(result) {
             stopWaiting?.();
             resolve(result);
@@ -110,6 +112,7 @@ interface ExchangeEvents {
 function createExchange(
   request: HttpPost,
   maxResponseBytes: number,
+  aborts: AbortCalls,
   { onSettled, onFinished }: ExchangeEvents,
 ): Dispatcher.DispatchHandler {
   let controller: Dispatcher.DispatchController | undefined;
@@ -125,7 +128,9 @@ function createExchange(
     }
     settled = true;
     clearTimeout(timer);
-    request.signal?.removeEventListener("abort", onAbort);
+    if (request.signal !== undefined) {
+      aborts.remove(request.signal, onAbort);
+    }
     onSettled(exchange);
   }
   function fail(cause: string): void {
@@ -138,7 +143,9 @@ function createExchange(
   }
 
   const timer = setTimeout(fail, request.timeoutMs, `no answer within ${request.timeoutMs} ms`);
-  request.signal?.addEventListener("abort", onAbort, { once: true });
+  if (request.signal !== undefined) {
+    aborts.add(request.signal, onAbort);
+  }
 
   return {
     onRequestStart(started) {
@@ -168,8 +175,7 @@ function createExchange(
       chunks.push(chunk);
     },
     onResponseEnd() {
-      const body = chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks);
-      settle({ kind: "answered", status, headers, body: utf8.decode(body) });
+      settle({ kind: "answered", status, headers, body: size === 0 ? "" : utf8.decode(joined(chunks)) });
       onFinished();
     },
     onResponseError(_, error) {
@@ -177,6 +183,11 @@ function createExchange(
       onFinished();
     },
   };
+}
+
+function joined(chunks: readonly Buffer[]): Buffer {
+  const [first] = chunks;
+  return chunks.length === 1 && first ? first : Buffer.concat(chunks);
 }
 
 function firstValues(

@@ -253,12 +253,35 @@ describe("a lane that was full", () => {
   test("misses nothing when a place that was not needed is given back", async () => {
     const lane = useDispatcher({ concurrency: 1 });
     lane.rows.accept(newReport("output", "a", "1"));
-    expect(lane.dispatcher.tryReserve()).toBe(true);
+    expect([1, 2, 3].map(lane.dispatcher.tryReserve)).toEqual([true, true, false]);
     await lane.wake();
     expect(lane.log).toEqual([]);
     lane.dispatcher.release();
     await settle();
     expect(lane.log).toEqual(["1"]);
+  });
+
+  test("has as many attempts again recorded as begun, and sends them when it may", async () => {
+    const lane = useDispatcher({ concurrency: 1 });
+    for (const task of ["1", "2", "3"]) {
+      await lane.submit("output", task, task);
+    }
+    expect(lane.log).toEqual(["1"]);
+    expect([1, 2, 3].map((seq) => lane.rows.get(seq).attempts)).toEqual([1, 1, 0]);
+    await lane.end("1");
+    expect(lane.log).toEqual(["1", "2"]);
+    expect(lane.rows.get(3).attempts).toBe(1);
+  });
+
+  test("does not send what was recorded as begun when the upstream asks for time meanwhile", async () => {
+    const lane = useDispatcher({ concurrency: 1 });
+    await lane.submit("output", "a", "1");
+    await lane.submit("output", "b", "2");
+    await lane.end("1", failed("unavailable", 20_000));
+    expect(lane.log).toEqual(["1"]);
+    expect(lane.rows.get(2)).toMatchObject({ state: DeliveryState.STORED, isInDoubt: false });
+    await lane.clock.advance(20_000);
+    expect(lane.log).toHaveLength(2);
   });
 
   test("misses nothing when the only attempt under way fails", async () => {

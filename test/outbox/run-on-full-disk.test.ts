@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { DeliveryState } from "../../gen/taskgate/v1/receipt_pb.ts";
 import type { DeliveryKind } from "../../src/model/delivery.ts";
 import { runOnFullDisk } from "../../src/outbox/run-on-full-disk.ts";
 import type { AcceptOp } from "../../src/outbox/store.ts";
@@ -34,11 +35,29 @@ function report(kind: DeliveryKind, task: string, body: string, requestId = ""):
 }
 
 test("what is stored can be marked as delivered, and what is new is refused", () => {
-  const { runAll } = useFullDisk([report("output", "a", "1")]);
+  const { runAll, store } = useFullDisk([report("output", "a", "1")]);
   const settled = { type: "settle", seq: 1, settlement: delivered, nowMs: startMs } as const;
-  expect(
-    runAll([{ ...settled, claimNext: false, supersede: false }, report("output", "a", "2")]),
-  ).toMatchObject([{ row: { seq: 1 } }, diskFull]);
+  expect(runAll([{ ...settled, claimNext: false, supersede: false }, report("output", "a", "2")])[1]).toEqual(
+    diskFull,
+  );
+  expect(store.get(1).state).toBe(DeliveryState.DELIVERED);
+});
+
+test("a lease is taken as long as the ballast has room", () => {
+  const { ballast, runAll, store } = useFullDisk();
+  const task = { upstream: "orchestra", lane: "orchestra", key: "a/0", taskId: "a", attempt: "0" };
+  const lease = {
+    task,
+    caller: "alice",
+    sessionId: "s",
+    onLost: "fail",
+    lostPayload: "",
+    createMs: startMs,
+  } as const;
+  expect(runAll([{ type: "beginLease", lease, nowMs: startMs }])).toEqual([{ kind: "full" }]);
+  ballast.isRoomLeft = true;
+  store.db.exec("PRAGMA max_page_count = 1000");
+  expect(runAll([{ type: "beginLease", lease, nowMs: startMs }])).toEqual([{ kind: "begun" }]);
 });
 
 test("an outcome is taken as long as the ballast has room", () => {

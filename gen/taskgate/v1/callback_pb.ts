@@ -823,7 +823,8 @@ export const CallbackService: GenService<{
    * - PERMISSION_DENIED (CALLBACK_NOT_ALLOWED): a route or URL that is not of
    *   the form above, or not behind a configured base.
    * - FAILED_PRECONDITION (UPSTREAM_NOT_CONFIGURED): no Orchestrator.
-   * - RESOURCE_EXHAUSTED (TOO_MANY_SESSIONS): no room for another session.
+   * - RESOURCE_EXHAUSTED (TOO_MANY_SESSIONS, OUTBOX_FULL): no room for another
+   *   session.
    * - NOT_FOUND (TASK_UNKNOWN): the callback is another caller's.
    * - UNAVAILABLE (INTERNAL): the lease could not be stored; retry after the
    *   given delay.
@@ -860,7 +861,8 @@ export const CallbackService: GenService<{
    * - FAILED_PRECONDITION (UPSTREAM_NOT_CONFIGURED): no Orchestrator.
    * - ABORTED (LEASE_SUPERSEDED): another stream resumed the session or took
    *   over the callback.
-   * - RESOURCE_EXHAUSTED (TOO_MANY_SESSIONS): no room for another session.
+   * - RESOURCE_EXHAUSTED (TOO_MANY_SESSIONS, OUTBOX_FULL): no room for another
+   *   session.
    * - UNAVAILABLE (DRAINING): the gateway takes no new session.
    * - UNAVAILABLE (INTERNAL): the lease could not be stored; retry after the
    *   given delay.

@@ -905,7 +905,8 @@ export const TaskStatusService: GenService<{
    * - INVALID_ARGUMENT (INVALID_REQUEST): a `task_run_id` that is not a UUID or is
    *   missing where there is no default.
    * - FAILED_PRECONDITION (UPSTREAM_NOT_CONFIGURED): no Orchestra.
-   * - RESOURCE_EXHAUSTED (TOO_MANY_SESSIONS): no room for another session.
+   * - RESOURCE_EXHAUSTED (TOO_MANY_SESSIONS, OUTBOX_FULL): no room for another
+   *   session.
    * - NOT_FOUND (TASK_UNKNOWN): the run is another caller's.
    * - UNAVAILABLE (INTERNAL): the lease could not be stored; retry after the
    *   given delay.
@@ -940,7 +941,8 @@ export const TaskStatusService: GenService<{
    * - FAILED_PRECONDITION (UPSTREAM_NOT_CONFIGURED): no Orchestra.
    * - ABORTED (LEASE_SUPERSEDED): another stream resumed the session or took
    *   over the run.
-   * - RESOURCE_EXHAUSTED (TOO_MANY_SESSIONS): no room for another session.
+   * - RESOURCE_EXHAUSTED (TOO_MANY_SESSIONS, OUTBOX_FULL): no room for another
+   *   session.
    * - UNAVAILABLE (DRAINING): the gateway takes no new session.
    * - UNAVAILABLE (INTERNAL): the lease could not be stored; retry after the
    *   given delay.

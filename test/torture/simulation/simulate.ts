@@ -93,8 +93,9 @@ export async function simulate(seed: number, sabotage?: Sabotage): Promise<Simul
       }
     } else if (op.type === "settle") {
       const { row, superseded } = result as ResultOf<typeof op>;
-      const entry = row && book.find(bodies.get(row.id) ?? "");
-      if (entry !== undefined && row !== undefined && row.state !== DeliveryState.STORED) {
+      const entry = book.findBySeq(op.seq);
+      const isDelivered = op.settlement.kind === "delivered";
+      if (entry !== undefined && (isDelivered || (row !== undefined && row.state !== DeliveryState.STORED))) {
         entry.isOpenAgain = op.settlement.kind === "rejected" && op.settlement.isTaskOpen;
         entry.endedMs ??= time.steadyMs;
       }
