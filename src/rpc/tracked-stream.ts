@@ -119,6 +119,8 @@ export function serveTracked<
       let opening: Opening | undefined;
       let sessionId = "";
       let attached: Attached | undefined;
+      // In the lane the call's own signal does not abort when the call has been answered.
+      const over = new AbortController();
       let isHalfClosed = false;
       let isClosed = false;
       let underWay = 0;
@@ -172,7 +174,7 @@ export function serveTracked<
           requestId: requestId === "" ? "" : `${sessionId}/${requestId}`,
           sessionId,
           timeoutMs: () => undefined,
-          signal: context.signal,
+          signal: over.signal,
         });
         if (submission.kind === "failed") {
           send(requestId, { case: "failure", value: submission.failure });
@@ -181,7 +183,7 @@ export function serveTracked<
         const { receipt } = submission;
         send(requestId, { case: "receipt", value: receipt });
         if (isOutcome && receipt.state === DeliveryState.STORED) {
-          const last = await submission.ended(context.signal);
+          const last = await submission.ended(over.signal);
           if (last.state !== DeliveryState.STORED) {
             send(requestId, { case: "receipt", value: last });
           }
@@ -319,6 +321,7 @@ export function serveTracked<
         },
         onClose() {
           isClosed = true;
+          over.abort();
           attached?.detach();
         },
       };
