@@ -151,6 +151,13 @@ export function serveTracked<
         endIfDone();
       }
 
+      // What a client that leaves has asked for ends with the signal's reason.
+      function unlessLeft(error: unknown): void {
+        if (error !== context.signal.reason) {
+          deps.onUnexpectedError(error);
+        }
+      }
+
       function endIfDone(): void {
         if (isHalfClosed && underWay === 0) {
           stream.end();
@@ -159,7 +166,7 @@ export function serveTracked<
 
       function work(run: () => Promise<void>): void {
         begin();
-        run().catch(deps.onUnexpectedError).finally(done);
+        run().catch(unlessLeft).finally(done);
       }
 
       async function deliver(

@@ -105,6 +105,27 @@ describe.each(streamClients)("TrackCallback over $name", (client) => {
     expect((await grpcClient.connect(url).call(listSessions, {})).sessions).toHaveLength(1);
   });
 
+  test("a client that leaves while its progress waits for its turn is no error", async () => {
+    const { url, sandbox } = await useGatewayWithSandbox({ TASKGATE_FAST_LANE: String(client.fastLane) });
+    const { process_id, callback_route: value } = sandbox.orchestrator.processes.start();
+    const target = { case: "callbackRoute", value } as const;
+    sandbox.orchestrator.faults.add({ action: { kind: "delay", delayMs: 1000 }, times: 1 });
+    const progress = { case: "text", value: "first" } as const;
+    const first = grpcClient.connect(url).call(reportCallbackProgress, { target, progress });
+    const stream = client.open(url, trackCallback);
+    stream.send({ frame: { case: "open", value: { target } } });
+    await stream.nextOf("ready");
+    const second = { case: "text", value: "second" } as const;
+    stream.send({ frame: { case: "progress", value: { progress: second } } });
+    stream.send({ requestId: "b", frame: { case: "heartbeat", value: {} } });
+    await stream.nextOf("directive");
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    stream.cancel();
+    await first;
+    // The test fails by itself if the gateway logs an error.
+    expect(events(sandbox.orchestrator.processes.get(process_id), "progress")).toHaveLength(1);
+  });
+
   test("a progress that is refused behind one that was accepted cancels the worker", async () => {
     const { url, process, target, aborted } = await useProcess({
       TASKGATE_FAST_LANE: String(client.fastLane),
