@@ -25,7 +25,7 @@ export function createLeases(db: DatabaseSync, rows: Rows, lanes: Lanes) {
        touched_ms = ?6 WHERE id = ?1`,
   );
   const endLease = db.prepare(
-    `UPDATE task SET lease_end_ms = ?4 WHERE upstream = ?1 AND key = ?2 AND session_id = ?3 AND lease_end_ms IS NULL`,
+    `UPDATE task SET lease_end_ms = ?4, touched_ms = ?4 WHERE upstream = ?1 AND key = ?2 AND session_id = ?3 AND lease_end_ms IS NULL`,
   );
   const standingByKey = db.prepare(
     "SELECT caller, outcome_tag, outcome_seq, outcome_receipt, session_id FROM task WHERE upstream = ? AND key = ?",

@@ -104,3 +104,20 @@ test("drops a bounded number of rows at a time, and says whether there may be mo
   expect(steps.slice(0, 3)).toEqual([4, 1, 0]);
   expect([count(store, "request"), count(store, "task")]).toEqual([0, 0]);
 });
+
+test("keeps a task while a lease of it is in force, and as long behind its end as anything", () => {
+  const store = useStore();
+  const task = { upstream: "orchestra", lane: "orchestra", key: "leased", taskId: "leased", attempt: "0" };
+  const terms = { caller: "c", onLost: "ignore", lostPayload: "" } as const;
+  const lease = { ...terms, task, sessionId: "s", createMs: startMs };
+  store.run({ type: "beginLease", lease, nowMs: startMs });
+  const later = { ...everything, recordsBeforeMs: startMs + 48 * hourMs };
+  store.run(later);
+  expect(store.run({ type: "leases", afterId: 0, limit: 10 }).leases).toEqual([lease]);
+  const { upstream, key, sessionId } = { ...task, ...lease };
+  store.run({ type: "endLease", upstream, key, sessionId, nowMs: startMs + 49 * hourMs });
+  store.run(later);
+  expect(store.run({ type: "task", upstream, key })).toMatchObject({ caller: "c", sessionId: "s" });
+  store.run({ ...everything, recordsBeforeMs: startMs + 50 * hourMs });
+  expect(store.run({ type: "task", upstream, key })).toBeUndefined();
+});
