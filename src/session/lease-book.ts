@@ -10,6 +10,7 @@ import {
   notStored,
   refusedBy,
   superseded,
+  tooManyLostPayloads,
   tooManySessions,
   unknownSession,
   unknownTask,
@@ -60,6 +61,8 @@ const tickMs = 250;
 const maxPauseMs = 1000;
 const lostRetryMs = 1000;
 const maxGone = 10_000;
+// Of all leases together, in UTF-16 units: each may be as large as a payload.
+const maxLostPayloads = 64 * 1024 * 1024;
 
 /** What a session of a worker that holds several tasks is given for. */
 export function workerSessionName(caller: string): string {
@@ -80,6 +83,7 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
   // Tasks of which their upstream has said that they are over.
   const gone = new Map<string, ErrorReason>();
   let suspects = new Set<Held>();
+  let lostPayloads = 0;
   let isDraining = false;
   let isStopped = false;
   let cancelTick: () => void = () => undefined;
@@ -97,12 +101,17 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
 
   function hold(record: LeaseRecord): Held {
     const lease: Held = { record, lastBeatMs: now(), dueMs: 0, listener: undefined };
-    renew(nameOf(record.task), lease);
+    const name = nameOf(record.task);
+    lostPayloads += record.lostPayload.length - lostPayloadOf(name);
+    renew(name, lease);
     return lease;
   }
 
+  const lostPayloadOf = (name: string) => held.get(name)?.record.lostPayload.length ?? 0;
+
   function drop(name: string, cause: ErrorReason): Held | undefined {
     const lease = held.get(name);
+    lostPayloads -= lostPayloadOf(name);
     held.delete(name);
     lease?.listener?.onDirective(Directive.CANCEL, cause);
     return lease;
@@ -137,6 +146,9 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
       return { failure: tooManySessions(deps.maxLeases) };
     }
     const { caller, onLost, lostPayload } = terms;
+    if (lostPayloads - lostPayloadOf(name) + lostPayload.length > maxLostPayloads) {
+      return { failure: tooManyLostPayloads() };
+    }
     const record = { task, caller, sessionId, onLost, lostPayload, createMs: now() };
     beginning.set(name, (beginning.get(name) ?? 0) + 1);
     try {

@@ -62,6 +62,15 @@ export function tooManySessions(limit: number): Failure {
   });
 }
 
+/** The failure for a lease that leaves more for the case of its loss than there is memory for. */
+export function tooManyLostPayloads(): Failure {
+  return createFailure(
+    ErrorReason.TOO_MANY_SESSIONS,
+    "what the sessions have left for the case of their loss is as much as the gateway keeps",
+    { metadata: { field: "lost_payload" }, retryAfterMs: 5000 },
+  );
+}
+
 /** The failure for a lease that is not on the disk. */
 export function notStored(task: LeasedTask): Failure {
   return createFailure(ErrorReason.INTERNAL, "the lease could not be stored", {

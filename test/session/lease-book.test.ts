@@ -300,6 +300,21 @@ describe("sessions", () => {
   });
 });
 
+test("what is kept for lost workers is bounded together, and given back", async () => {
+  const { book, store } = await useLeaseBook();
+  const large = { lostPayload: "x".repeat(40 * 1024 * 1024) };
+  await openTask(book, task, "", large);
+  const other = taskNamed("other");
+  expect(reasonOf(await book.open(other, { ...terms, ...large }, ""))).toBe("TOO_MANY_SESSIONS");
+  expect(reasonOf(await book.beat(other, { ...terms, ...large }, ""))).toBe("TOO_MANY_SESSIONS");
+  await openTask(book, other);
+  // It takes its own place.
+  await openTask(book, task, "", large);
+  store.setOutcome(task, "worker");
+  book.ended(task, ErrorReason.TASK_FINISHED);
+  await openTask(book, other, "", large);
+});
+
 describe("a begin that the store refuses", () => {
   test("leaves nobody in the task's place, although two of them come at once", async () => {
     const first = await useLeaseBook();
