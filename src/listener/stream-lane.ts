@@ -2,6 +2,7 @@ import { constants, type ServerHttp2Stream } from "node:http2";
 import { create, fromBinary, isMessage, type Message, toBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError, type MethodImplSpec } from "@connectrpc/connect";
 import { compressedFlag } from "@connectrpc/connect/protocol";
+import { createByteQueue } from "./byte-queue.ts";
 import {
   begin,
   compressedFrameOf,
@@ -103,48 +104,36 @@ function readMessages(
   maxMessageBytes: number,
   decodeMessage: (bytes: Uint8Array) => Message,
 ): MessageReader {
-  let chunks: Buffer[] = [];
-  let size = 0;
+  const queue = createByteQueue();
   let isEnded = false;
   let asking: PromiseWithResolvers<IteratorResult<Message>> | undefined;
 
-  function joined(): Buffer {
-    const [first] = chunks;
-    const buffer = chunks.length === 1 && first ? first : Buffer.concat(chunks);
-    chunks = [buffer];
-    return buffer;
-  }
-
   // The next message; undefined: it is not there yet.
   function take(): Uint8Array | undefined {
-    if (size < headBytes) {
+    if (queue.size < headBytes) {
       return undefined;
     }
-    const [first] = chunks;
-    const head = first && first.length >= headBytes ? first : joined();
-    const length = head.readUInt32BE(1);
+    const length = queue.peek(headBytes).readUInt32BE(1);
     if (length > maxMessageBytes) {
       throw new ConnectError(
         `message size ${length} is larger than configured readMaxBytes ${maxMessageBytes}`,
         Code.ResourceExhausted,
       );
     }
-    if (size < headBytes + length) {
+    if (queue.size < headBytes + length) {
       return undefined;
     }
-    const buffer = joined();
-    size -= headBytes + length;
-    chunks = size === 0 ? [] : [buffer.subarray(headBytes + length)];
-    if (buffer[0] === compressedFlag) {
+    const envelope = queue.take(headBytes + length);
+    if (envelope[0] === compressedFlag) {
       throw new ConnectError(
         "received compressed envelope, but do not know how to decompress",
         Code.Internal,
       );
     }
-    if (buffer[0] !== 0) {
-      throw new ConnectError(`received an envelope with unknown flags ${buffer[0]}`, Code.Internal);
+    if (envelope[0] !== 0) {
+      throw new ConnectError(`received an envelope with unknown flags ${envelope[0]}`, Code.Internal);
     }
-    return buffer.subarray(headBytes, headBytes + length);
+    return envelope.subarray(headBytes);
   }
 
   function give(): void {
@@ -159,7 +148,7 @@ function readMessages(
         asking = undefined;
         stream.pause();
         resolve({ done: false, value: decodeMessage(bytes) });
-      } else if (isEnded && size > 0) {
+      } else if (isEnded && queue.size > 0) {
         throw new ConnectError("protocol error: incomplete envelope", Code.InvalidArgument);
       } else if (isEnded) {
         asking = undefined;
@@ -174,8 +163,7 @@ function readMessages(
   }
 
   function onData(chunk: Buffer): void {
-    chunks.push(chunk);
-    size += chunk.length;
+    queue.add(chunk);
     give();
   }
 
@@ -206,8 +194,7 @@ function readMessages(
     stop() {
       stream.off("data", onData);
       stream.off("end", onEnd);
-      chunks = [];
-      size = 0;
+      queue.clear();
       isEnded = true;
       asking?.resolve({ done: true, value: undefined });
       asking = undefined;
