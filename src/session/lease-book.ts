@@ -47,6 +47,8 @@ export interface LeaseBookDeps {
 
 interface Held {
   readonly record: LeaseRecord;
+  /** Its store knows of it. */
+  isStored: boolean;
   lastBeatMs: number;
   dueMs: number;
   listener: LeaseListener | undefined;
@@ -90,8 +92,8 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
     held.set(name, lease);
   }
 
-  function hold(record: LeaseRecord): Held {
-    const lease: Held = { record, lastBeatMs: now(), dueMs: 0, listener: undefined };
+  function hold(record: LeaseRecord, isStored: boolean): Held {
+    const lease: Held = { record, isStored, lastBeatMs: now(), dueMs: 0, listener: undefined };
     renew(nameOf(record.task), lease);
     return lease;
   }
@@ -133,10 +135,11 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
     }
     const before = held.get(name);
     const { caller, onLost, lostPayload } = terms;
-    const lease = hold({ task, caller, sessionId, onLost, lostPayload, createMs: now() });
+    const lease = hold({ task, caller, sessionId, onLost, lostPayload, createMs: now() }, false);
     try {
       const begun = await store.begin(lease.record);
       if (begun.kind === "begun") {
+        lease.isStored = true;
         before?.listener?.onSuperseded();
         return lease;
       }
@@ -155,7 +158,7 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
       return;
     }
     held.delete(name);
-    if (before !== undefined) {
+    if (before?.isStored) {
       renew(name, before);
     }
   }
@@ -290,7 +293,7 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
         for (const record of records) {
           // One that has beaten meanwhile knows better.
           if (!held.has(nameOf(record.task))) {
-            hold(record);
+            hold(record, true);
           }
         }
       }
@@ -411,7 +414,7 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
     async reopened(task) {
       const record = await store.find(task);
       if (record !== undefined && !held.has(nameOf(task))) {
-        hold(record);
+        hold(record, true);
       }
     },
 
