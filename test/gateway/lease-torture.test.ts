@@ -6,6 +6,7 @@ import type { Verdict } from "../torture/judge.ts";
 import { createRandom } from "../torture/random.ts";
 import { type Context, withContext } from "../torture/scenario.ts";
 import { runLostWorkers } from "../torture/scenarios/lost-workers.ts";
+import { runResumes } from "../torture/scenarios/resumes.ts";
 
 const seed = 20_251_121;
 const timeout = 60_000;
@@ -36,4 +37,17 @@ test("and the same where nobody is to be told is found out", { timeout }, async 
   } as const;
   const { problems } = await inContext((context) => runLostWorkers(context, options));
   expect(problems).toContainEqual(expect.stringMatching(/it was never reported/));
+});
+
+const broken = { streams: 60, connections: 2, updates: 5, paceMs: 300, kills: 1 };
+
+test("streams that a kill -9 of the gateway broke go on where they were", { timeout }, async () => {
+  const { problems } = await inContext((context) => runResumes(context, { ...broken, keepsSession: true }));
+  expect(problems).toEqual([]);
+});
+
+test("and the same without their sessions is found out", { timeout }, async () => {
+  const options = { ...broken, streams: 10, keepsSession: false };
+  const { problems } = await inContext((context) => runResumes(context, options));
+  expect(problems).toContainEqual(expect.stringMatching(/arrived as RUNNING begun.*RUNNING begun/));
 });

@@ -159,7 +159,12 @@ export function createGrpcClient(address: string, token?: string): GrpcClient {
       call.on("error", end);
       call.on("end", () => end());
       return {
-        write: (message) => void call.write(message),
+        write(message) {
+          // Of its end it hears by itself.
+          if (call.writable) {
+            call.write(message);
+          }
+        },
         halfClose: () => call.end(),
         cancel: () => call.cancel(),
       };

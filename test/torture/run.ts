@@ -15,6 +15,7 @@ import { killScenario } from "./scenarios/kill.ts";
 import { lostWorkers } from "./scenarios/lost-workers.ts";
 import { outage } from "./scenarios/outage.ts";
 import { races } from "./scenarios/races.ts";
+import { resumes } from "./scenarios/resumes.ts";
 import { slowCallback } from "./scenarios/slow-callback.ts";
 import { killWorkers } from "./worker-process.ts";
 
@@ -28,6 +29,7 @@ const scenarios: ReadonlyMap<string, Scenario> = new Map([
   ["clock", clock],
   ["big-start", bigStart],
   ["lost-workers", lostWorkers],
+  ["resumes", resumes],
 ]);
 
 const usage = `usage: npm run torture -- [--scenario NAME]... [--seed N] [--only run|control]
