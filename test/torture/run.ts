@@ -17,6 +17,7 @@ import { outage } from "./scenarios/outage.ts";
 import { races } from "./scenarios/races.ts";
 import { resumes } from "./scenarios/resumes.ts";
 import { slowCallback } from "./scenarios/slow-callback.ts";
+import { steadyBeats } from "./scenarios/steady-beats.ts";
 import { killWorkers } from "./worker-process.ts";
 
 const scenarios: ReadonlyMap<string, Scenario> = new Map([
@@ -30,6 +31,7 @@ const scenarios: ReadonlyMap<string, Scenario> = new Map([
   ["big-start", bigStart],
   ["lost-workers", lostWorkers],
   ["resumes", resumes],
+  ["steady-beats", steadyBeats],
 ]);
 
 const usage = `usage: npm run torture -- [--scenario NAME]... [--seed N] [--only run|control]
