@@ -20,6 +20,7 @@ import { errorFromFailure, failureOfError, invalidRequest } from "./errors.ts";
 import { type FrameStream, serveFrames } from "./frame-stream.ts";
 import { directiveOf, type LeaseTimes } from "./heartbeat-answer.ts";
 import { limitsMessage } from "./limits-message.ts";
+import { weighMessage } from "./weigh-message.ts";
 
 /** What streams need of the gateway. */
 export interface StreamDeps extends LeaseTimes {
@@ -117,6 +118,7 @@ export function serveTracked<
       let isClosed = false;
       let underWay = 0;
       let outcomesUnderWay = 0;
+      let frameBytes = 0;
 
       const send = (requestId: string, frame: TrackFrame) => stream.send(kind.wrap(requestId, frame));
 
@@ -159,6 +161,8 @@ export function serveTracked<
         isOutcome: boolean,
         submit: PreparedReport["submit"],
       ): Promise<void> {
+        // Once it is stored, it is needed no more.
+        const release = stream.hold(frameBytes);
         const submission = await submit({
           operation: kind.operation,
           caller,
@@ -167,7 +171,7 @@ export function serveTracked<
           sessionId,
           timeoutMs: () => undefined,
           signal: context.signal,
-        });
+        }).finally(release);
         if (submission.kind === "failed") {
           send(requestId, { case: "failure", value: submission.failure });
           return;
@@ -301,6 +305,7 @@ export function serveTracked<
             case undefined:
               break;
             default:
+              frameBytes = weighMessage(request);
               kind.onFrame(request, task);
           }
           return undefined;
