@@ -5,6 +5,7 @@ import { expect, test } from "vitest";
 import type { Verdict } from "../torture/judge.ts";
 import { createRandom } from "../torture/random.ts";
 import { type Context, withContext } from "../torture/scenario.ts";
+import { runFloods } from "../torture/scenarios/floods.ts";
 import { runLostWorkers } from "../torture/scenarios/lost-workers.ts";
 import { runResumes } from "../torture/scenarios/resumes.ts";
 import { runSteadyBeats } from "../torture/scenarios/steady-beats.ts";
@@ -66,4 +67,28 @@ test("and the same where some do not beat is found out", { timeout }, async () =
   const options = { ...steady, busyMs: 6000, stoppedMs: 0, steadyShare: 0.9 };
   const { problems } = await inContext((context) => runSteadyBeats(context, options));
   expect(problems).toContainEqual(expect.stringMatching(/^reported as lost although they beat: /));
+});
+
+const flood = {
+  reports: 2000,
+  beats: 3000,
+  unread: 4000,
+  unreadBytes: 4096,
+  logStreams: 2,
+  logs: 10,
+  logBytes: 1_000_000,
+  leaseMs: 1500,
+  maxGrowthMiB: 256,
+  maxNeighbourMs: 5000,
+};
+
+test("a flood is answered, or slowed down, and disturbs nobody", { timeout }, async () => {
+  const { problems } = await inContext((context) => runFloods(context, { ...flood, isUnread: true }));
+  expect(problems).toEqual([]);
+});
+
+test("and the same where the one who is not to read does is found out", { timeout }, async () => {
+  const options = { ...flood, reports: 10, beats: 10, logs: 1, isUnread: false };
+  const { problems } = await inContext((context) => runFloods(context, options));
+  expect(problems).toContainEqual(expect.stringMatching(/was slowed by nothing/));
 });

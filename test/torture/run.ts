@@ -11,6 +11,7 @@ import { bigStart } from "./scenarios/big-start.ts";
 import { clock } from "./scenarios/clock.ts";
 import { diskFull } from "./scenarios/disk-full.ts";
 import { faults } from "./scenarios/faults.ts";
+import { floods } from "./scenarios/floods.ts";
 import { killScenario } from "./scenarios/kill.ts";
 import { lostWorkers } from "./scenarios/lost-workers.ts";
 import { outage } from "./scenarios/outage.ts";
@@ -32,6 +33,7 @@ const scenarios: ReadonlyMap<string, Scenario> = new Map([
   ["lost-workers", lostWorkers],
   ["resumes", resumes],
   ["steady-beats", steadyBeats],
+  ["floods", floods],
 ]);
 
 const usage = `usage: npm run torture -- [--scenario NAME]... [--seed N] [--only run|control]
