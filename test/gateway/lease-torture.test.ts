@@ -72,7 +72,7 @@ test("and the same where some do not beat is found out", { timeout }, async () =
 const flood = {
   reports: 2000,
   beats: 3000,
-  unread: 4000,
+  unread: 4500,
   unreadBytes: 4096,
   logStreams: 2,
   logs: 10,
@@ -88,7 +88,7 @@ test("a flood is answered, or slowed down, and disturbs nobody", { timeout }, as
 });
 
 test("and the same where the one who is not to read does is found out", { timeout }, async () => {
-  const options = { ...flood, reports: 10, beats: 10, logs: 1, isUnread: false };
+  const options = { ...flood, reports: 10, beats: 10, unread: 500, logs: 1, isUnread: false };
   const { problems } = await inContext((context) => runFloods(context, options));
   expect(problems).toContainEqual(expect.stringMatching(/was slowed by nothing/));
 });

@@ -1,5 +1,6 @@
 import http2 from "node:http2";
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { OnLost } from "../../../gen/taskgate/v1/session_pb.ts";
 import {
   TaskStatusService,
   TrackRunRequestSchema,
@@ -84,7 +85,7 @@ export async function runFloods(context: Context, options: FloodsOptions): Promi
     return session;
   }
 
-  function open(session: http2.ClientHttp2Session, isRead = true): Told {
+  function open(session: http2.ClientHttp2Session, isRead = true, onLost: OnLost = OnLost.FAIL): Told {
     const taskRunId = uuidOf(context.random);
     const stream = openRaw(session, TaskStatusService.method.trackRun);
     if (isRead) {
@@ -92,11 +93,11 @@ export async function runFloods(context: Context, options: FloodsOptions): Promi
     }
     const say: Told["say"] = (frame) =>
       stream.write(grpcFrame(toBinary(TrackRunRequestSchema, create(TrackRunRequestSchema, frame))));
-    void say({ requestId: "open", frame: { case: "open", value: { taskRunId } } });
+    void say({ requestId: "open", frame: { case: "open", value: { taskRunId, onLost } } });
     return { ...stream, taskRunId, say };
   }
 
-  async function until(what: string, isSo: () => boolean, timeoutMs = 60_000): Promise<void> {
+  async function until(what: string, isSo: () => boolean, timeoutMs = 20_000): Promise<void> {
     const endMs = performance.now() + timeoutMs;
     while (!isSo()) {
       if (performance.now() > endMs) {
@@ -145,6 +146,7 @@ export async function runFloods(context: Context, options: FloodsOptions): Promi
       most = Math.max(most, gateway().rssMiB());
       waitedMs = Math.max(waitedMs, ...neighbours.map(({ worstMs }) => worstMs()));
     }, 50);
+    context.defer(() => clearInterval(watching));
     const startMs = performance.now();
     try {
       await run();
@@ -200,7 +202,8 @@ export async function runFloods(context: Context, options: FloodsOptions): Promi
   });
 
   await part("unread", async () => {
-    const told = open(flooding, !options.isUnread);
+    // Whoever is slowed down cannot beat either.
+    const told = open(flooding, !options.isUnread, OnLost.IGNORE);
     const message = "x".repeat(options.unreadBytes);
     for (let count = 1; count <= options.unread; count += 1) {
       void told.say(messageFrame(String(count), message));
