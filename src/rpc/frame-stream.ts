@@ -11,6 +11,11 @@ export interface FrameStream<Response> {
   begin(): void;
   /** It is done. */
   done(): void;
+  /**
+   * Memory that a frame takes until the returned function is called: beyond some
+   * megabytes no more frames are read.
+   */
+  hold(bytes: number): () => void;
   /** Ends the stream behind what was sent. */
   end(): void;
   /** Ends the stream with an error behind what was sent. */
@@ -43,6 +48,8 @@ export interface FrameStreamOptions<Response> {
 // way, before the gateway reads no more of them: HTTP/2 then slows the client down.
 const maxWaiting = 64;
 const maxUnderWay = 64;
+// Or their memory, of which one more frame may come.
+const maxHeldBytes = 4 * 1024 * 1024;
 
 /**
  * Serves a stream of frames both ways. Nothing is buffered without bound: a client
@@ -59,6 +66,7 @@ export function serveFrames<Request, Response>(
   const waiting: Response[] = [];
   let isLastReplaceable = false;
   let underWay = 0;
+  let heldBytes = 0;
   let isReading = false;
   let isHalfClosed = false;
   let isClosed = false;
@@ -89,6 +97,15 @@ export function serveFrames<Request, Response>(
     done() {
       underWay -= 1;
       read();
+    },
+    hold(bytes) {
+      heldBytes += bytes;
+      let isHeld = true;
+      return () => {
+        heldBytes -= isHeld ? bytes : 0;
+        isHeld = false;
+        read();
+      };
     },
     end() {
       isEnding = true;
@@ -122,7 +139,7 @@ export function serveFrames<Request, Response>(
   }
 
   function read(): void {
-    const isFull = waiting.length >= maxWaiting || underWay >= maxUnderWay;
+    const isFull = waiting.length >= maxWaiting || underWay >= maxUnderWay || heldBytes >= maxHeldBytes;
     if (isReading || isHalfClosed || isClosed || isEnding || isFull) {
       return;
     }

@@ -20,6 +20,7 @@ import { errorFromFailure, failureOfError, invalidRequest } from "./errors.ts";
 import { type FrameStream, serveFrames } from "./frame-stream.ts";
 import { directiveOf, type LeaseTimes } from "./heartbeat-answer.ts";
 import { limitsMessage } from "./limits-message.ts";
+import { weighMessage } from "./weigh-message.ts";
 
 /** What streams need of the gateway. */
 export interface StreamDeps extends LeaseTimes {
@@ -125,6 +126,7 @@ export function serveTracked<
       let isClosed = false;
       let underWay = 0;
       let outcomesUnderWay = 0;
+      let frameBytes = 0;
 
       const send = (requestId: string, frame: TrackFrame) => stream.send(kind.wrap(requestId, frame));
 
@@ -174,6 +176,8 @@ export function serveTracked<
         isOutcome: boolean,
         submit: PreparedReport["submit"],
       ): Promise<void> {
+        // Once it is stored, it is needed no more.
+        const release = stream.hold(frameBytes);
         const submission = await submit({
           operation: kind.operation,
           caller,
@@ -182,7 +186,7 @@ export function serveTracked<
           sessionId,
           timeoutMs: () => undefined,
           signal: over.signal,
-        });
+        }).finally(release);
         if (submission.kind === "failed") {
           send(requestId, { case: "failure", value: submission.failure });
           return;
@@ -318,6 +322,7 @@ export function serveTracked<
             default:
               // Now: what becomes of the frame may take longer than the lease.
               attached?.beat();
+              frameBytes = weighMessage(request);
               kind.onFrame(request, task);
           }
           return undefined;

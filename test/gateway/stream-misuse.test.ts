@@ -218,7 +218,7 @@ describe("streams that no library would make", () => {
 
   test("an unknown frame of a newer client is ignored, as the first one, too", async () => {
     const { url, undisturbed, taskRunId } = await use(client);
-    const stream = openRaw(url, trackRun);
+    const stream = openRaw(useHttp2Session(url), trackRun);
     stream.read();
     await stream.write(Buffer.concat([grpcFrame(newerFrame), framed(openFrame(taskRunId))]));
     await stream.write(
@@ -232,7 +232,7 @@ describe("streams that no library would make", () => {
 
   test("a known frame with fields of a newer client is understood", async () => {
     const { url, taskRunId } = await use(client);
-    const stream = openRaw(url, trackRun);
+    const stream = openRaw(useHttp2Session(url), trackRun);
     stream.read();
     await stream.write(
       grpcFrame(Buffer.concat([bytesOf(openFrame(taskRunId)), Buffer.from([0x98, 0x06, 7])])),
@@ -251,7 +251,7 @@ describe("streams that no library would make", () => {
   ])("%s: it ends the stream, and no other", async (what, bytes, answer) => {
     const { url, undisturbed, taskRunId } = await use(client);
     const session = useHttp2Session(url);
-    const [stream, beside] = [openRaw(url, trackRun, session), openRaw(url, trackRun, session)];
+    const [stream, beside] = [openRaw(session, trackRun), openRaw(session, trackRun)];
     for (const each of [stream, beside]) {
       each.read();
       await each.write(framed(openFrame(each === stream ? taskRunId : randomUUID())));
@@ -271,7 +271,7 @@ describe("streams that no library would make", () => {
     const { url, undisturbed } = await use(client);
     const session = useHttp2Session(url);
     for (let count = 0; count < 1100; count += 1) {
-      const stream = openRaw(url, trackRun, session);
+      const stream = openRaw(session, trackRun);
       stream.read();
       await stream.write(framed(beatFrame("no open")));
       expect(await stream.ended).toMatchObject(invalid);
@@ -281,7 +281,7 @@ describe("streams that no library would make", () => {
 
   test("a length of four gigabytes is refused before they come", async () => {
     const { url, undisturbed, taskRunId } = await use(client);
-    const stream = openRaw(url, trackRun);
+    const stream = openRaw(useHttp2Session(url), trackRun);
     stream.read();
     await stream.write(framed(openFrame(taskRunId)));
     await stream.write(grpcFrame(Buffer.alloc(10), 0, 0xffff_ffff));
@@ -295,6 +295,7 @@ describe("streams that no library would make", () => {
   test("a writer of one byte at a time is served", async () => {
     const { url, undisturbed, taskRunId, run } = await use(client);
     const stream = await openByteByByte(url, trackRun);
+    onTestFinished(stream.close);
     await stream.write(framed(openFrame(taskRunId), beatFrame("1"), messageFrame("2", "slowly")));
     await expect
       .poll(() => stream.received.map(({ requestId, frame }) => `${requestId} ${frame.case}`).toSorted())
@@ -305,7 +306,7 @@ describe("streams that no library would make", () => {
 
   test("a client that is reset in the middle of a frame has said what came before", async () => {
     const { url, undisturbed, taskRunId, run } = await use(client);
-    const stream = openRaw(url, trackRun);
+    const stream = openRaw(useHttp2Session(url), trackRun);
     stream.read();
     await stream.write(framed(openFrame(taskRunId), messageFrame("1", "whole")));
     await stream.write(framed(messageFrame("2", "cut")).subarray(0, 8));
@@ -320,7 +321,7 @@ describe("streams that no library would make", () => {
     const { url, undisturbed, gateway } = await use(client);
     for (let count = 0; count < 50; count += 1) {
       const session = useHttp2Session(url);
-      const stream = openRaw(url, trackRun, session);
+      const stream = openRaw(session, trackRun);
       await stream.write(framed(openFrame(randomUUID())));
       setTimeout(() => session.destroy(), count / 5);
     }
@@ -339,7 +340,7 @@ describe("streams that no library would make", () => {
       TASKGATE_LEASE_DURATION: "2s",
       TASKGATE_HEARTBEAT_INTERVAL: "500ms",
     });
-    const stream = openRaw(url, trackRun);
+    const stream = openRaw(useHttp2Session(url), trackRun);
     await stream.write(framed(openFrame(taskRunId)));
     // More answers than any window holds.
     const burst = Array.from({ length: 5000 }, (_, index) => beatFrame(String(index)));

@@ -225,6 +225,22 @@ describe("what the client sends", () => {
     expect(used.wire.read).toBe(129);
   });
 
+  test("is read no further while it holds four megabytes", async () => {
+    const releases: (() => void)[] = [];
+    let stream: FrameStream<string> | undefined;
+    const used = useStream({
+      onFrame: () => stream && void releases.push(stream.hold(1024 * 1024)),
+    });
+    ({ stream } = used);
+    used.wire.send(...Array.from({ length: 100 }, () => "log"));
+    await settle();
+    expect(used.wire.read).toBe(4);
+    releases[0]?.();
+    releases[0]?.();
+    await settle();
+    expect(used.wire.read).toBe(5);
+  });
+
   test("is read no further while 64 answers are not read, and goes on when they are", async () => {
     let stream: FrameStream<string> | undefined;
     const used = useStream({ onFrame: (frame) => stream?.send(`answer to ${frame}`) });

@@ -90,6 +90,18 @@ describe("the end of a lease", () => {
     expect(reasonOf(await book.open(task, terms, ""))).toBe("LEASE_EXPIRED");
   });
 
+  test("is told to each of several beats that come late at once, and brings nothing back", async () => {
+    const { book, clock } = await useLeaseBook();
+    const sessionId = await openTask(book, task);
+    await clock.advance(durationMs + 1000);
+    const late = () => book.beat(task, terms, sessionId);
+    const answers = await Promise.all([late(), late(), book.open(task, terms, sessionId), late()]);
+    const expired = cancelled(ErrorReason.LEASE_EXPIRED);
+    const ended = { kind: "ended", sessionId, cause: ErrorReason.LEASE_EXPIRED };
+    expect(answers).toEqual([expired, expired, ended, expired]);
+    expect(book.size).toBe(0);
+  });
+
   test("comes in the order of the last beats, each in its own time", async () => {
     const { book, clock, lost } = await useLeaseBook();
     for (const name of ["a", "b", "c"]) {

@@ -7,9 +7,7 @@ import {
   fromBinary,
   type MessageShape,
 } from "@bufbuild/protobuf";
-import { onTestFinished } from "vitest";
 import { http2Frame, http2Headers, http2Opening } from "./http2-frame.ts";
-import { useHttp2Session } from "./use-listener.ts";
 
 /** Takes bytes as they come, and gives the messages of the frames that are whole. */
 export function createGrpcReader(): (chunk: Buffer) => Buffer[] {
@@ -42,11 +40,10 @@ export interface RawStream<Response> {
   ended: Promise<http2.IncomingHttpHeaders | undefined>;
 }
 
-/** Opens a stream on a connection of its own, or on that of another one. */
+/** Opens a stream on a connection. */
 export function openRaw<Request extends DescMessage, Response extends DescMessage>(
-  url: string,
+  session: http2.ClientHttp2Session,
   method: DescMethodBiDiStreaming<Request, Response>,
-  session: http2.ClientHttp2Session = useHttp2Session(url),
 ): RawStream<MessageShape<Response>> {
   const stream = session.request({
     ":method": "POST",
@@ -70,8 +67,13 @@ export function openRaw<Request extends DescMessage, Response extends DescMessag
     ended.resolve(trailers);
   });
   stream.on("close", () => ended.resolve(trailers));
+  // One after the other, as libraries do: Node's client has got stuck with many at once.
+  let last = Promise.resolve();
   return {
-    write: (bytes) => new Promise((resolve) => stream.write(bytes, () => resolve())),
+    write(bytes) {
+      last = last.then(() => new Promise((resolve) => stream.write(bytes, () => resolve())));
+      return last;
+    },
     halfClose: () => void stream.end(),
     reset: () => stream.close(8),
     read() {
@@ -89,6 +91,7 @@ export interface SlowStream<Response> {
   /** Writes one DATA frame of HTTP/2 for every byte, and every byte by itself. */
   write(bytes: Buffer): Promise<void>;
   received: Response[];
+  close(): void;
 }
 
 /** Opens a stream on a socket, each byte of which is written alone. */
@@ -98,7 +101,6 @@ export async function openByteByByte<Request extends DescMessage, Response exten
 ): Promise<SlowStream<MessageShape<Response>>> {
   const socket = net.connect(Number(new URL(url).port), "127.0.0.1").setNoDelay(true);
   socket.on("error", () => undefined);
-  onTestFinished(() => void socket.destroy());
   await once(socket, "connect");
   const received: MessageShape<Response>[] = [];
   const readMessages = createGrpcReader();
@@ -128,6 +130,7 @@ export async function openByteByByte<Request extends DescMessage, Response exten
     write: (bytes) =>
       writeBytes(Buffer.concat(Array.from(bytes, (byte) => http2Frame("DATA", 1, Buffer.from([byte]))))),
     received,
+    close: () => void socket.destroy(),
   };
 }
 

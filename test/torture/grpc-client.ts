@@ -36,7 +36,22 @@ export interface GrpcClient {
     request: Message,
     onMessage: (message: Message) => void,
   ): { cancel(): void };
+  /** A stream of messages both ways. */
+  open(service: ServiceName, method: string, on: StreamListener): OpenStream;
   close(): void;
+}
+
+export interface StreamListener {
+  onMessage(message: Message): void;
+  /** It is over, by an error unless `undefined`. Is called once. */
+  onEnd(error: Extract<Answer, { kind: "error" }> | undefined): void;
+}
+
+/** A client's end of a stream both ways. */
+export interface OpenStream {
+  write(message: Message): void;
+  halfClose(): void;
+  cancel(): void;
 }
 
 const definitions = grpc.loadPackageDefinition(
@@ -51,8 +66,12 @@ const definitions = grpc.loadPackageDefinition(
   ),
 ) as unknown as { taskgate: { v1: Record<string, grpc.ServiceClientConstructor> } };
 
-/** Creates a client with a connection of its own, which it makes again whenever it breaks. */
-export function createGrpcClient(address: string): GrpcClient {
+/**
+ * Creates a client with a connection of its own, which it makes again whenever it breaks.
+ *
+ * @param token what it says it is; undefined where nobody asks
+ */
+export function createGrpcClient(address: string, token?: string): GrpcClient {
   const clients = new Map<string, grpc.Client>();
 
   function clientOf(service: ServiceName): grpc.Client {
@@ -83,10 +102,18 @@ export function createGrpcClient(address: string): GrpcClient {
     return definition;
   }
 
+  function metadataOf(waitForReady: boolean): grpc.Metadata {
+    const metadata = new grpc.Metadata({ waitForReady });
+    if (token !== undefined) {
+      metadata.set("authorization", `Bearer ${token}`);
+    }
+    return metadata;
+  }
+
   return {
     call(service, method, request, { timeoutMs = 30_000, waitForReady = false } = {}) {
       const { path, requestSerialize, responseDeserialize } = definitionOf(service, method);
-      const metadata = new grpc.Metadata({ waitForReady });
+      const metadata = metadataOf(waitForReady);
       return new Promise((resolve) => {
         clientOf(service).makeUnaryRequest(
           path,
@@ -107,11 +134,40 @@ export function createGrpcClient(address: string): GrpcClient {
         requestSerialize,
         responseDeserialize,
         request,
-        new grpc.Metadata({ waitForReady: true }),
+        metadataOf(true),
       );
       call.on("data", onMessage);
       call.on("error", () => undefined);
       return { cancel: () => call.cancel() };
+    },
+    open(service, method, { onMessage, onEnd }) {
+      const { path, requestSerialize, responseDeserialize } = definitionOf(service, method);
+      const call = clientOf(service).makeBidiStreamRequest(
+        path,
+        requestSerialize,
+        responseDeserialize,
+        metadataOf(true),
+      );
+      let isOver = false;
+      const end = (error?: grpc.ServiceError) => {
+        if (!isOver) {
+          isOver = true;
+          onEnd(error === undefined ? undefined : answerOf(error));
+        }
+      };
+      call.on("data", onMessage);
+      call.on("error", end);
+      call.on("end", () => end());
+      return {
+        write(message) {
+          // Of its end it hears by itself.
+          if (call.writable) {
+            call.write(message);
+          }
+        },
+        halfClose: () => call.end(),
+        cancel: () => call.cancel(),
+      };
     },
     close() {
       for (const client of clients.values()) {
@@ -121,7 +177,7 @@ export function createGrpcClient(address: string): GrpcClient {
   };
 }
 
-function answerOf(error: grpc.ServiceError): Answer {
+function answerOf(error: grpc.ServiceError): Extract<Answer, { kind: "error" }> {
   const headers = new Headers({ "grpc-status": String(error.code) });
   const [details] = error.metadata.get("grpc-status-details-bin");
   if (Buffer.isBuffer(details)) {

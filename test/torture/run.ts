@@ -4,16 +4,22 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { killAll } from "./gateway-process.ts";
 import type { Verdict } from "./judge.ts";
+import { removeNetworks } from "./network.ts";
 import { createRandom } from "./random.ts";
 import { type Scenario, withContext } from "./scenario.ts";
 import { bigStart } from "./scenarios/big-start.ts";
 import { clock } from "./scenarios/clock.ts";
 import { diskFull } from "./scenarios/disk-full.ts";
 import { faults } from "./scenarios/faults.ts";
+import { floods } from "./scenarios/floods.ts";
 import { killScenario } from "./scenarios/kill.ts";
+import { lostWorkers } from "./scenarios/lost-workers.ts";
 import { outage } from "./scenarios/outage.ts";
 import { races } from "./scenarios/races.ts";
+import { resumes } from "./scenarios/resumes.ts";
 import { slowCallback } from "./scenarios/slow-callback.ts";
+import { steadyBeats } from "./scenarios/steady-beats.ts";
+import { killWorkers } from "./worker-process.ts";
 
 const scenarios: ReadonlyMap<string, Scenario> = new Map([
   ["kill", killScenario],
@@ -24,6 +30,10 @@ const scenarios: ReadonlyMap<string, Scenario> = new Map([
   ["disk-full", diskFull],
   ["clock", clock],
   ["big-start", bigStart],
+  ["lost-workers", lostWorkers],
+  ["resumes", resumes],
+  ["steady-beats", steadyBeats],
+  ["floods", floods],
 ]);
 
 const usage = `usage: npm run torture -- [--scenario NAME]... [--seed N] [--only run|control]
@@ -111,6 +121,8 @@ async function prove(
 
 async function main({ chosen, seed, parts }: Arguments): Promise<void> {
   process.once("exit", killAll);
+  process.once("exit", killWorkers);
+  process.once("exit", removeNetworks);
   process.once("SIGINT", () => process.exit(130));
   process.once("SIGTERM", () => process.exit(143));
   let holds = true;

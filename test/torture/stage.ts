@@ -8,6 +8,8 @@ import type { Context } from "./scenario.ts";
 export interface Stage {
   sandbox: Sandbox;
   client: GrpcClient;
+  /** host:port of the gateway. */
+  address: string;
   /** The one that runs now. */
   gateway(): GatewayProcess;
   /** Starts the next gateway on the same directory and port. Resolves with the time to its first answer. */
@@ -32,7 +34,8 @@ export async function setStage(context: Context, options: StageOptions = {}): Pr
   });
   const dataDir = options.dataDir ?? context.directory();
   const port = await findFreePort();
-  const client = createGrpcClient(`127.0.0.1:${port}`);
+  const address = `127.0.0.1:${port}`;
+  const client = createGrpcClient(address);
   context.defer(() => client.close());
   const env = { ...sandboxEnv(sandbox), TASKGATE_DATA_DIR: dataDir, ...options.env };
   let gateway = startGatewayProcess(port, env);
@@ -41,6 +44,7 @@ export async function setStage(context: Context, options: StageOptions = {}): Pr
   return {
     sandbox,
     client,
+    address,
     gateway: () => gateway,
     start() {
       gateway = startGatewayProcess(port, env);

@@ -1,0 +1,94 @@
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import type { Verdict } from "../torture/judge.ts";
+import { createRandom } from "../torture/random.ts";
+import { type Context, withContext } from "../torture/scenario.ts";
+import { runFloods } from "../torture/scenarios/floods.ts";
+import { runLostWorkers } from "../torture/scenarios/lost-workers.ts";
+import { runResumes } from "../torture/scenarios/resumes.ts";
+import { runSteadyBeats } from "../torture/scenarios/steady-beats.ts";
+
+const seed = 20_251_121;
+const timeout = 60_000;
+
+function inContext(run: (context: Context) => Promise<Verdict>): Promise<Verdict> {
+  const makeDirectory = () => mkdtempSync(join(tmpdir(), "taskgate-test-"));
+  const options = { random: createRandom(seed), timeoutMs: timeout, note: () => undefined, makeDirectory };
+  return withContext(options, run);
+}
+
+// The long forms are `npm run torture`. What only a quiet machine can promise is not asked for here.
+const lost = { runs: { kill: 1, stop: 1, unary: 2 }, callbacks: 1, leaseMs: 2000, maxLateMs: 8000 };
+
+test("workers that are killed, stopped or silent are reported, and hear of it", { timeout }, async () => {
+  const { problems } = await inContext((context) =>
+    runLostWorkers(context, { ...lost, onLost: "ON_LOST_FAIL" }),
+  );
+  expect(problems).toEqual([]);
+});
+
+test("and the same where nobody is to be told is found out", { timeout }, async () => {
+  const options = {
+    ...lost,
+    runs: { kill: 1 },
+    callbacks: 0,
+    maxLateMs: 500,
+    onLost: "ON_LOST_IGNORE",
+  } as const;
+  const { problems } = await inContext((context) => runLostWorkers(context, options));
+  expect(problems).toContainEqual(expect.stringMatching(/it was never reported/));
+});
+
+const broken = { streams: 60, connections: 2, updates: 5, paceMs: 300, kills: 1 };
+
+test("streams that a kill -9 of the gateway broke go on where they were", { timeout }, async () => {
+  const { problems } = await inContext((context) => runResumes(context, { ...broken, keepsSession: true }));
+  expect(problems).toEqual([]);
+});
+
+test("and the same without their sessions is found out", { timeout }, async () => {
+  const options = { ...broken, streams: 10, keepsSession: false };
+  const { problems } = await inContext((context) => runResumes(context, options));
+  expect(problems).toContainEqual(expect.stringMatching(/arrived as RUNNING begun.*RUNNING begun/));
+});
+
+const steady = { streams: 200, connections: 4, leaseMs: 2000, beatMs: 400, busyMs: 3000 };
+
+test("who beats is not lost, on a busy machine and at a gateway that stood still", { timeout }, async () => {
+  const { problems } = await inContext((context) =>
+    runSteadyBeats(context, { ...steady, stoppedMs: 3000, steadyShare: 1 }),
+  );
+  expect(problems).toEqual([]);
+});
+
+test("and the same where some do not beat is found out", { timeout }, async () => {
+  const options = { ...steady, busyMs: 6000, stoppedMs: 0, steadyShare: 0.9 };
+  const { problems } = await inContext((context) => runSteadyBeats(context, options));
+  expect(problems).toContainEqual(expect.stringMatching(/^reported as lost although they beat: /));
+});
+
+const flood = {
+  reports: 2000,
+  beats: 3000,
+  unread: 4500,
+  unreadBytes: 4096,
+  logStreams: 2,
+  logs: 10,
+  logBytes: 1_000_000,
+  leaseMs: 1500,
+  maxGrowthMiB: 256,
+  maxNeighbourMs: 5000,
+};
+
+test("a flood is answered, or slowed down, and disturbs nobody", { timeout }, async () => {
+  const { problems } = await inContext((context) => runFloods(context, { ...flood, isUnread: true }));
+  expect(problems).toEqual([]);
+});
+
+test("and the same where the one who is not to read does is found out", { timeout }, async () => {
+  const options = { ...flood, reports: 10, beats: 10, unread: 500, logs: 1, isUnread: false };
+  const { problems } = await inContext((context) => runFloods(context, options));
+  expect(problems).toContainEqual(expect.stringMatching(/was slowed by nothing/));
+});
