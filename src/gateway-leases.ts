@@ -56,11 +56,16 @@ export function joinLeases(deps: GatewayLeasesDeps): GatewayLeases {
     onUnexpectedError,
   });
 
+  // It is asked again as long as there is no room for what it says.
+  const told = new WeakSet<LeaseRecord>();
   async function onLost(lease: LeaseRecord, lastBeatMs: number): Promise<boolean> {
     const { task, caller } = lease;
     const last = new Date(lastBeatMs).toISOString();
     const why = `the worker is lost: no heartbeat for ${deps.leaseDurationMs / 1000} s, the last one came at ${last}`;
-    log.warn(why, { upstream: task.upstream, task: task.taskId });
+    if (!told.has(lease)) {
+      told.add(lease);
+      log.warn(why, { upstream: task.upstream, task: task.taskId });
+    }
     const prepare = deps.prepareLost[task.upstream];
     if (prepare === undefined) {
       throw new Error(`nobody knows how to say ${task.upstream} that a task is lost`);

@@ -1,10 +1,11 @@
 import { randomUUID } from "node:crypto";
 import { write } from "node:fs";
 import { parseArgs, promisify } from "node:util";
-import { parseRunConfig } from "../config/parse-run-config.ts";
+import { type GatewayAddress, parseRunConfig } from "../config/parse-run-config.ts";
 import { runSettings } from "../config/run-settings.ts";
 import { type Setting, settingFlag } from "../config/settings.ts";
 import { defaultLimits } from "../model/limits.ts";
+import { isLocalAddress } from "../model/listen-address.ts";
 import { startChild } from "../run/child-process.ts";
 import type { Clock } from "../run/clock.ts";
 import { createOutputSink } from "../run/output-sink.ts";
@@ -63,6 +64,9 @@ export async function runRun(context: CliContext): Promise<number> {
   if ("problems" in parsed) {
     parsed.problems.forEach(tell);
     tell("THE COMMAND RUNS, AND NOTHING OF IT IS REPORTED");
+  }
+  if (config?.token !== undefined && isPlainRemote(config.gateway)) {
+    tell("the token goes to the gateway unencrypted: use https");
   }
   let close: () => void = () => undefined;
   try {
@@ -129,4 +133,12 @@ function readFlags(
     context.printError(`taskgate: ${error instanceof Error ? error.message : "wrong arguments"}\n`);
   }
   return undefined;
+}
+
+function isPlainRemote(gateway: GatewayAddress): boolean {
+  if (gateway.kind !== "url" || !gateway.url.startsWith("http:")) {
+    return false;
+  }
+  const { hostname } = new URL(gateway.url);
+  return !isLocalAddress({ kind: "tcp", host: hostname.replace(/^\[|\]$/g, ""), port: 0 });
 }

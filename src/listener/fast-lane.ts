@@ -22,6 +22,8 @@ export interface FastLaneOptions {
   describe: DescribeError;
   deadlines: DeadlinePolicy;
   maxMessageBytes: number;
+  /** How long a message of a stream may take once some of it is there. */
+  maxMessageMs: number;
   bodyBudget: BodyBudget;
   /** Is told of an error that is no `ConnectError`; the caller sees only that it is internal. */
   onUnexpectedError: (error: unknown, path: string) => void;
@@ -99,7 +101,7 @@ export function createFastLane(options: FastLaneOptions): FastLane {
       return true;
     }
     if (!isUnary(call)) {
-      serveStream(call, maxMessageBytes, (error) => fail(call, error));
+      serveStream(call, options, (error) => fail(call, error));
       return true;
     }
     const reading = readBody(stream, maxMessageBytes, bodyBudget, (body) => {

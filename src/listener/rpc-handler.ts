@@ -15,7 +15,7 @@ import {
 } from "@connectrpc/connect-node";
 import type { CallHead } from "../model/access.ts";
 import type { Route } from "../model/route.ts";
-import { createBodyBudget, limitedBody } from "./body-budget.ts";
+import { type BodyBudget, createBodyBudget, limitedBody } from "./body-budget.ts";
 import { headKey, isHost } from "./call-head.ts";
 import { applyCors } from "./cors.ts";
 import { capStreamDeadline, type DeadlinePolicy, grantDeadline, grantedTimeoutMs } from "./deadline.ts";
@@ -38,7 +38,11 @@ export interface RpcHandlerOptions {
   allowedOrigins: readonly string[];
   deadlines: DeadlinePolicy;
   maxMessageBytes: number;
-  /** Serve plain unary gRPC calls without Connect's adapter. */
+  /** What unfinished bodies may hold of the memory. Default: 128 MiB for all together. */
+  bodyBudget?: BodyBudget;
+  /** How long a body may take, or a message of a stream once some of it is there. Default: a minute. */
+  maxMessageMs?: number;
+  /** Serve plain gRPC calls without Connect's adapter. */
   fastLane: boolean;
   /** Is told of an error that is no `ConnectError`; the caller sees only that it is internal. */
   onUnexpectedError: (error: unknown, path: string) => void;
@@ -60,8 +64,10 @@ const maxBodyMs = 60_000;
 export function createRpcHandler(options: RpcHandlerOptions): RpcHandler {
   const handlers = createHandlers(options);
   const unknownMethod = options.describe(new ConnectError("unknown service or method", Code.Unimplemented));
-  const bodyBudget = createBodyBudget(maxHeldBodyBytes);
-  const lane = options.fastLane ? createFastLane({ ...options, handlers, bodyBudget }) : undefined;
+  const { bodyBudget = createBodyBudget(maxHeldBodyBytes), maxMessageMs = maxBodyMs } = options;
+  const lane = options.fastLane
+    ? createFastLane({ ...options, handlers, bodyBudget, maxMessageMs })
+    : undefined;
 
   async function serve(
     handler: UniversalHandler,
@@ -87,7 +93,7 @@ export function createRpcHandler(options: RpcHandlerOptions): RpcHandler {
       universal.body = limitedBody(
         universal.body as AsyncIterable<Uint8Array>,
         bodyBudget,
-        Math.min(maxBodyMs, grantedTimeoutMs(request.headers, options.deadlines)),
+        Math.min(maxMessageMs, grantedTimeoutMs(request.headers, options.deadlines)),
       );
     }
     endRequestBehind(response);

@@ -2,6 +2,7 @@ import { constants, type ServerHttp2Stream } from "node:http2";
 import { create, fromBinary, isMessage, type Message, toBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError, type MethodImplSpec } from "@connectrpc/connect";
 import { compressedFlag } from "@connectrpc/connect/protocol";
+import { type BodyBudget, noRoomError, stalledError } from "./body-budget.ts";
 import { createByteQueue } from "./byte-queue.ts";
 import {
   begin,
@@ -15,15 +16,24 @@ import {
 
 type BidiSpec = Extract<MethodImplSpec, { kind: "bidi_streaming" }>;
 
+/** What a client that sends a message may use. */
+export interface StreamLimits {
+  maxMessageBytes: number;
+  /** How long a message may take once some of it is there. */
+  maxMessageMs: number;
+  /** Of messages that are not whole yet. */
+  bodyBudget: BodyBudget;
+}
+
 /**
  * Serves a stream of messages both ways. One message is read when the handler asks
  * for it, and the handler is asked for one when the last was written: what neither
  * side takes waits in HTTP/2's windows.
  */
-export function serveStream(call: LaneCall, maxMessageBytes: number, fail: (error: unknown) => void): void {
+export function serveStream(call: LaneCall, limits: StreamLimits, fail: (error: unknown) => void): void {
   const { stream, context } = call;
   const spec = call.method.spec as BidiSpec;
-  const requests = readMessages(stream, maxMessageBytes, (bytes) => decode(spec, bytes));
+  const requests = readMessages(stream, limits, (bytes) => decode(spec, bytes));
   let isOver = false;
 
   function end(error?: unknown): void {
@@ -101,11 +111,13 @@ interface MessageReader {
 // paused while nobody asks: it holds no more than one chunk, or one message.
 function readMessages(
   stream: ServerHttp2Stream,
-  maxMessageBytes: number,
+  { maxMessageBytes, maxMessageMs, bodyBudget }: StreamLimits,
   decodeMessage: (bytes: Uint8Array) => Message,
 ): MessageReader {
   const queue = createByteQueue();
   let isEnded = false;
+  let refusal: ConnectError | undefined;
+  let timer: NodeJS.Timeout | undefined;
   let asking: PromiseWithResolvers<IteratorResult<Message>> | undefined;
 
   // The next message; undefined: it is not there yet.
@@ -124,6 +136,9 @@ function readMessages(
       return undefined;
     }
     const envelope = queue.take(headBytes + length);
+    bodyBudget.give(headBytes + length);
+    clearTimeout(timer);
+    timer = undefined;
     if (envelope[0] === compressedFlag) {
       throw new ConnectError(
         "received compressed envelope, but do not know how to decompress",
@@ -143,6 +158,9 @@ function readMessages(
     }
     const { resolve, reject } = asking;
     try {
+      if (refusal !== undefined) {
+        throw refusal;
+      }
       const bytes = take();
       if (bytes !== undefined) {
         asking = undefined;
@@ -154,6 +172,9 @@ function readMessages(
         asking = undefined;
         resolve({ done: true, value: undefined });
       } else {
+        if (queue.size > 0) {
+          timer ??= setTimeout(refuse, maxMessageMs, stalledError());
+        }
         stream.resume();
       }
     } catch (error) {
@@ -162,9 +183,18 @@ function readMessages(
     }
   }
 
-  function onData(chunk: Buffer): void {
-    queue.add(chunk);
+  function refuse(error: ConnectError): void {
+    refusal ??= error;
     give();
+  }
+
+  function onData(chunk: Buffer): void {
+    if (bodyBudget.take(chunk.length)) {
+      queue.add(chunk);
+      give();
+    } else {
+      refuse(noRoomError());
+    }
   }
 
   function onEnd(): void {
@@ -194,6 +224,8 @@ function readMessages(
     stop() {
       stream.off("data", onData);
       stream.off("end", onEnd);
+      clearTimeout(timer);
+      bodyBudget.give(queue.size);
       queue.clear();
       isEnded = true;
       asking?.resolve({ done: true, value: undefined });

@@ -15,9 +15,18 @@ export interface StoredRequest {
 /** Checks the fields that every stored request has. */
 export function checkStoredRequest(request: StoredRequest, checker: RequestChecker): void {
   checker.member("wait_for", request.waitFor, WaitFor);
-  checker.text("request_id", request.requestId);
+  checkRequestId(request.requestId, checker);
   checker.text("session_id", request.sessionId);
 }
+
+/** Checks what makes a repetition recognisable: it is kept for longer than what it stands for. */
+export function checkRequestId(requestId: string, checker: RequestChecker): void {
+  checker.text("request_id", requestId);
+  const isTooLong = Buffer.byteLength(requestId) > maxRequestIdBytes;
+  checker.add("request_id", isTooLong ? `has more than ${maxRequestIdBytes} bytes` : undefined);
+}
+
+const maxRequestIdBytes = 256;
 
 /**
  * Says how a stored request wants to be treated. Unset, outcomes wait until they

@@ -20,6 +20,8 @@ import { errorFromFailure, failureOfError, invalidRequest } from "./errors.ts";
 import { type FrameStream, serveFrames } from "./frame-stream.ts";
 import { directiveOf, type LeaseTimes } from "./heartbeat-answer.ts";
 import { limitsMessage } from "./limits-message.ts";
+import { createRequestChecker } from "./request-checker.ts";
+import { checkRequestId } from "./submit-options.ts";
 import { weighMessage } from "./weigh-message.ts";
 
 /** What streams need of the gateway. */
@@ -204,7 +206,12 @@ export function serveTracked<
       const task: TrackedTask = {
         sessionId: () => sessionId,
         report(requestId, prepare) {
-          const prepared = orFailure(prepare);
+          const prepared = orFailure(() => {
+            const checker = createRequestChecker();
+            checkRequestId(requestId, checker);
+            checker.throwIfInvalid();
+            return prepare();
+          });
           if ("failure" in prepared) {
             send(requestId, { case: "failure", value: prepared.failure });
             return;
@@ -212,8 +219,11 @@ export function serveTracked<
           const { isOutcome, submit } = prepared;
           outcomesUnderWay += isOutcome ? 1 : 0;
           work(async () => {
-            await deliver(requestId, isOutcome, submit);
-            outcomesUnderWay -= isOutcome ? 1 : 0;
+            try {
+              await deliver(requestId, isOutcome, submit);
+            } finally {
+              outcomesUnderWay -= isOutcome ? 1 : 0;
+            }
           });
         },
         answer(requestId, run) {

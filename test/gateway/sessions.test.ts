@@ -121,6 +121,23 @@ describe.each(streamClients)("sessions on streams over $name", (client) => {
     expect(sandbox.orchestra.taskRuns.get(taskRunId)?.events).toHaveLength(1);
   });
 
+  test("a frame whose request_id is too long to be kept is refused, and the stream goes on", async () => {
+    const { url } = await useGatewayWithSandbox(env);
+    const stream = client.open(url, trackRun);
+    stream.send({ frame: { case: "open", value: { taskRunId: randomUUID() } } });
+    await stream.nextOf("ready");
+    const requestId = "x".repeat(257);
+    stream.send({ requestId, frame: { case: "update", value: { message: "m" } } });
+    expect(await stream.nextOf("failure")).toMatchObject({
+      requestId,
+      frame: {
+        value: { reason: ErrorReason.INVALID_REQUEST, message: "request_id has more than 256 bytes" },
+      },
+    });
+    stream.send({ requestId: "ok", frame: { case: "update", value: { message: "m" } } });
+    expect(await stream.nextOf("receipt")).toBeDefined();
+  });
+
   test("the last opener wins, and the one before hears why", async () => {
     const { url } = await useGatewayWithSandbox(env);
     const caller = grpcClient.connect(url);

@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { gunzipSync } from "node:zlib";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
@@ -8,6 +9,7 @@ import {
   TrackRunRequestSchema,
   TrackRunResponseSchema,
 } from "../../gen/taskgate/v1/task_status_pb.ts";
+import { createBodyBudget } from "../../src/listener/body-budget.ts";
 import { createRoute } from "../../src/model/route.ts";
 import { grpcFrame, gzipFrame } from "../support/grpc-frame.ts";
 import { type RawResponse, sendRaw, useHttp2Session, useListener } from "../support/use-listener.ts";
@@ -160,4 +162,38 @@ test("a client that leaves ends what its handler waits for", async () => {
   await new Promise((resolve) => stream.once("data", resolve));
   session.destroy();
   expect(await left.promise).toMatchObject({ code: Code.Canceled });
+});
+
+test("messages that are not whole have one room for all, and give it back", async () => {
+  const budget = createBodyBudget(100_000);
+  const { url } = await useListener({ routes, bodyBudget: budget });
+  const session = useHttp2Session(url);
+  const half = () => {
+    const stream = session.request({ ":method": "POST", te: "trailers", ...headers });
+    stream.on("error", () => undefined);
+    stream.write(grpcFrame(Buffer.alloc(60_000)).subarray(0, 59_000));
+    return stream.resume();
+  };
+  const first = half();
+  const hasRoom = (bytes: number) => {
+    const isTaken = budget.take(bytes);
+    budget.give(isTaken ? bytes : 0);
+    return isTaken;
+  };
+  await expect.poll(() => hasRoom(50_000)).toBe(false);
+  const second = half();
+  const [trailers] = (await once(second, "response")) as [Record<string, unknown>];
+  expect(trailers["grpc-status"]).toBe(String(Code.ResourceExhausted));
+  first.close(8);
+  await expect.poll(() => hasRoom(100_000)).toBe(true);
+});
+
+test("a message that does not get whole is given up", async () => {
+  const { url } = await useListener({ routes, maxMessageMs: 100 });
+  const session = useHttp2Session(url);
+  const stream = session.request({ ":method": "POST", te: "trailers", ...headers });
+  stream.write(Buffer.concat([frame("a"), frame("b").subarray(0, 6)]));
+  stream.resume();
+  const [trailers] = (await once(stream, "trailers")) as [Record<string, unknown>];
+  expect(trailers["grpc-status"]).toBe(String(Code.DeadlineExceeded));
 });

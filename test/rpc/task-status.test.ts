@@ -420,6 +420,20 @@ describe.each(testClients)("TaskStatusService over $name", (client) => {
     ).toMatchObject({ code: Code.NotFound, reason: "SESSION_UNKNOWN" });
   });
 
+  test("a request_id that is too long to be kept is refused", async () => {
+    const { caller, upstream } = await useOrchestra(client);
+    const request = { taskRunId: run, message: "m" };
+    await delivered(
+      caller,
+      (await caller.call(updateTask, { ...request, requestId: "ä".repeat(128) })).receipt,
+    );
+    expect(await caller.fail(updateTask, { ...request, requestId: "ä".repeat(129) })).toMatchObject({
+      code: Code.InvalidArgument,
+      violations: { request_id: "has more than 256 bytes" },
+    });
+    expect(upstream.seen).toHaveLength(1);
+  });
+
   test("a heartbeat for a run that is none names the field", async () => {
     const { caller } = await useOrchestra(client);
     expect(await caller.fail(heartbeatRun, { taskRunId: "x", onLost: 7 as OnLost })).toMatchObject({

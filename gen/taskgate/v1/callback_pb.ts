@@ -134,7 +134,7 @@ export type CompleteCallbackRequest = Message<"taskgate.v1.CompleteCallbackReque
 
   /**
    * Makes repeating the call safe: the same id is answered with the first
-   * call's receipt.
+   * call's receipt. At most 256 bytes.
    *
    * @generated from field: string request_id = 7;
    */
@@ -597,7 +597,8 @@ export const TrackCallbackCompleteSchema: GenMessage<TrackCallbackComplete> = /*
  */
 export type TrackCallbackRequest = Message<"taskgate.v1.TrackCallbackRequest"> & {
   /**
-   * Chosen by the client, and echoed by the frame that answers this one.
+   * Chosen by the client, and echoed by the frame that answers this one. At
+   * most 256 bytes.
    *
    * @generated from field: string request_id = 1;
    */

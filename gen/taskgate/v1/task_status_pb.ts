@@ -67,7 +67,7 @@ export type UpdateTaskRequest = Message<"taskgate.v1.UpdateTaskRequest"> & {
 
   /**
    * Makes repeating the call safe: the same id is answered with the first
-   * call's receipt.
+   * call's receipt. At most 256 bytes.
    *
    * @generated from field: string request_id = 6;
    */
@@ -170,7 +170,7 @@ export type SetOutputRequest = Message<"taskgate.v1.SetOutputRequest"> & {
 
   /**
    * Makes repeating the call safe: the same id is answered with the first
-   * call's receipt.
+   * call's receipt. At most 256 bytes.
    *
    * @generated from field: string request_id = 7;
    */
@@ -255,7 +255,7 @@ export type SendLogRequest = Message<"taskgate.v1.SendLogRequest"> & {
 
   /**
    * Makes repeating the call safe: the same id is answered with the first
-   * call's receipt.
+   * call's receipt. At most 256 bytes.
    *
    * @generated from field: string request_id = 6;
    */
@@ -582,7 +582,8 @@ export const TrackRunFinishSchema: GenMessage<TrackRunFinish> = /*@__PURE__*/
  */
 export type TrackRunRequest = Message<"taskgate.v1.TrackRunRequest"> & {
   /**
-   * Chosen by the client, and echoed by the frame that answers this one.
+   * Chosen by the client, and echoed by the frame that answers this one. At
+   * most 256 bytes.
    *
    * @generated from field: string request_id = 1;
    */
