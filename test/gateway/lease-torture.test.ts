@@ -8,7 +8,6 @@ import { type Context, withContext } from "../torture/scenario.ts";
 import { runFloods } from "../torture/scenarios/floods.ts";
 import { runLostWorkers } from "../torture/scenarios/lost-workers.ts";
 import { runResumes } from "../torture/scenarios/resumes.ts";
-import { runSteadyBeats } from "../torture/scenarios/steady-beats.ts";
 
 const seed = 20_251_121;
 const timeout = 60_000;
@@ -52,21 +51,6 @@ test("and the same without their sessions is found out", { timeout }, async () =
   const options = { ...broken, streams: 10, keepsSession: false };
   const { problems } = await inContext((context) => runResumes(context, options));
   expect(problems).toContainEqual(expect.stringMatching(/arrived as RUNNING begun.*RUNNING begun/));
-});
-
-const steady = { streams: 200, connections: 4, leaseMs: 2000, beatMs: 400, busyMs: 3000 };
-
-test("who beats is not lost, on a busy machine and at a gateway that stood still", { timeout }, async () => {
-  const { problems } = await inContext((context) =>
-    runSteadyBeats(context, { ...steady, stoppedMs: 3000, steadyShare: 1 }),
-  );
-  expect(problems).toEqual([]);
-});
-
-test("and the same where some do not beat is found out", { timeout }, async () => {
-  const options = { ...steady, busyMs: 6000, stoppedMs: 0, steadyShare: 0.9 };
-  const { problems } = await inContext((context) => runSteadyBeats(context, options));
-  expect(problems).toContainEqual(expect.stringMatching(/^reported as lost although they beat: /));
 });
 
 const flood = {
