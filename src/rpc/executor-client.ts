@@ -10,11 +10,12 @@ import {
   GetTaskRequestSchema,
   GetWorkflowRequestSchema,
   ListOrder,
+  type Task,
 } from "../../gen/taskgate/v1/executor_pb.ts";
 import type { CallResult } from "../model/call-result.ts";
 import { createFailure } from "../model/failure.ts";
 import { callerKey } from "./caller.ts";
-import { type ExecutorDeps, requireAidbox, unwrap } from "./executor-upstream.ts";
+import { assertNotDraining, type ExecutorDeps, requireAidbox, unwrap } from "./executor-upstream.ts";
 import { paramsText } from "./json-choice.ts";
 import { assertSize, createRequestChecker, type RequestChecker } from "./request-checker.ts";
 
@@ -35,6 +36,7 @@ export function createClientRpcs(deps: ExecutorDeps): ClientRpcs {
   return {
     async createTask(request, context) {
       const aidbox = requireAidbox(deps.upstream);
+      assertNotDraining(deps);
       const { id, params } = checkCreate(request, context, deps);
       const result = await aidbox.createTask(request, id, params, context.signal);
       const settled = await sameAsBefore(result, request, params, async () => {
@@ -54,6 +56,10 @@ export function createClientRpcs(deps: ExecutorDeps): ClientRpcs {
       const aidbox = requireAidbox(deps.upstream);
       checkId(request.id);
       const result = await aidbox.cancelTask(request.id, context.signal);
+      const cause = causeOfCancel(result);
+      if (cause !== undefined) {
+        await aidbox.onTaskOver(request.id, cause);
+      }
       return { task: unwrap(result, context) };
     },
 
@@ -73,6 +79,7 @@ export function createClientRpcs(deps: ExecutorDeps): ClientRpcs {
 
     async createWorkflow(request, context) {
       const aidbox = requireAidbox(deps.upstream);
+      assertNotDraining(deps);
       const { id, params } = checkCreate(request, context, deps);
       const result = await aidbox.createWorkflow(request, id, params, context.signal);
       const settled = await sameAsBefore(result, request, params, async () => {
@@ -103,6 +110,15 @@ export function createClientRpcs(deps: ExecutorDeps): ClientRpcs {
       return { workflows: unwrap(await aidbox.listWorkflows(request, context.signal), context) };
     },
   };
+}
+
+// What a worker that still holds the task is told; undefined: nothing.
+function causeOfCancel(result: CallResult<Task>): ErrorReason | undefined {
+  if (result.kind === "ok") {
+    return ErrorReason.TASK_CANCELLED;
+  }
+  const { reason } = result.failure;
+  return reason === ErrorReason.TASK_CANCELLED ? reason : undefined;
 }
 
 // Aidbox refuses a second creation under one id. Where the id comes from a request

@@ -1,11 +1,11 @@
 import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import type { Failure } from "../../gen/taskgate/v1/receipt_pb.ts";
 import { Directive } from "../../gen/taskgate/v1/session_pb.ts";
+import { drainingFailure } from "../model/failure.ts";
 import type { LeasedTask, LeaseRecord, LeaseTerms, TaskStanding } from "../model/lease.ts";
 import type { BeatAnswer, BeatResult, LeaseBook, LeaseListener, Opened } from "../model/lease-book.ts";
 import {
   causeOf,
-  draining,
   notStored,
   refusedBy,
   superseded,
@@ -212,6 +212,22 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
       : { kind: "failed", failure: unknownTask(task) };
   }
 
+  function admit(task: LeasedTask, caller: string, sessionId: string): Failure | undefined {
+    const name = nameOf(task);
+    const live = held.get(name);
+    if (live === undefined) {
+      return sessionId === "" || isGenuine(sessionId, task, caller) ? undefined : unknownSession(task);
+    }
+    if (live.record.caller !== caller) {
+      return undefined;
+    }
+    if (sessionId !== "" && sessionId !== live.record.sessionId) {
+      return foreignSession(task, caller, sessionId);
+    }
+    renew(name, live);
+    return undefined;
+  }
+
   async function lose(lease: Held): Promise<void> {
     const { record } = lease;
     // Its worker, or another one, has come back before it could be said.
@@ -288,7 +304,7 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
         return resume(task, terms, sessionId);
       }
       if (isDraining) {
-        return { kind: "failed", failure: draining() };
+        return { kind: "failed", failure: drainingFailure() };
       }
       live?.listener?.onSuperseded();
       const begun = await begin(task, terms, ids.create(name));
@@ -320,6 +336,11 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
     tasksOf: (sessionId) =>
       Array.from(held.values(), ({ record }) => record).filter((record) => record.sessionId === sessionId),
 
+    attemptsOf: (upstream, taskId) =>
+      Array.from(held.values(), ({ record }) => record.task).filter(
+        (task) => task.upstream === upstream && task.taskId === taskId,
+      ),
+
     attach(task, sessionId, listener) {
       const lease = held.get(nameOf(task));
       if (lease === undefined || lease.record.sessionId !== sessionId) {
@@ -346,24 +367,29 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
 
     beat,
 
-    admit(task, caller, sessionId) {
-      const name = nameOf(task);
-      const live = held.get(name);
-      if (live === undefined) {
-        return sessionId === "" || isGenuine(sessionId, task, caller) ? undefined : unknownSession(task);
+    admitBeat(task, caller, sessionId) {
+      const live = held.get(nameOf(task));
+      if (live !== undefined && live.record.caller !== caller) {
+        return { kind: "failed", failure: unknownTask(task) };
       }
-      if (live.record.caller !== caller) {
-        return undefined;
+      const failure = admit(task, caller, sessionId);
+      if (failure !== undefined) {
+        return answerToStranger(failure);
       }
-      if (sessionId !== "" && sessionId !== live.record.sessionId) {
-        return foreignSession(task, caller, sessionId);
-      }
-      renew(name, live);
-      return undefined;
+      return live === undefined ? undefined : { kind: "answered", answer: answerOf(live) };
     },
+
+    admit,
 
     ended(task, cause) {
       drop(nameOf(task), cause);
+    },
+
+    async over(task, cause) {
+      const lease = drop(nameOf(task), cause);
+      if (lease !== undefined) {
+        await store.end(lease.record);
+      }
     },
 
     async reopened(task) {
