@@ -101,6 +101,7 @@ export function createPollGroup(definitions: WorkDefinitions, deps: PollGroupDep
     const limitMs = isForGood ? maxRetryMs : Math.min(maxRetryMs, firstRetryMs * 2 ** failures);
     failures = Math.min(failures + 1, 20);
     isWaiting = true;
+    cancelRetry();
     cancelRetry = deps.setTimer(
       () => {
         isWaiting = false;

@@ -129,6 +129,7 @@ export function createWorkPool(deps: WorkPoolDeps): WorkPool {
   const changed = new Set<Group>();
   let isDraining = false;
   let isStopped = false;
+  let isTaking = false;
   let cancelTick: (() => void) | undefined;
 
   // --- places ---
@@ -161,9 +162,11 @@ export function createWorkPool(deps: WorkPoolDeps): WorkPool {
         stock.delete(offer);
       }
     }
-    for (const group of changed) {
-      changed.delete(group);
-      group.polls.setFree(group.free);
+    if (!isTaking) {
+      for (const group of changed) {
+        changed.delete(group);
+        group.polls.setFree(group.free);
+      }
     }
     if (isDraining) {
       for (const worker of ofWorkers) {
@@ -224,6 +227,8 @@ export function createWorkPool(deps: WorkPoolDeps): WorkPool {
 
   function take(group: Group, tasks: readonly Task[]): void {
     const takenMs = steadyNow();
+    // A place that comes free by a task may be the place of the next one.
+    isTaking = true;
     for (const task of tasks) {
       const before = holders.get(task.id);
       if (before !== undefined) {
@@ -232,6 +237,7 @@ export function createWorkPool(deps: WorkPoolDeps): WorkPool {
       }
       offer({ task, group, takenMs, shunned: new Set() });
     }
+    isTaking = false;
     settle();
   }
 
