@@ -85,6 +85,11 @@ export interface PooledWorker {
   progress(attempt: Attempt, progress: TaskProgress): Promise<CallResult<AttemptLease>>;
   /** Why an attempt cannot have an outcome yet; undefined: it can. */
   notBegun(attempt: Attempt): Failure | undefined;
+  /**
+   * Its outcome is on its way: that it is over is no news to the worker, and its credit
+   * is not free before `answered` was called.
+   */
+  ending(attempt: Attempt): { answered(): void };
   /** Its stream is over: what it holds stays its own, what has not begun is another's. */
   leave(): void;
 }

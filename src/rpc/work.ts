@@ -16,7 +16,7 @@ import { Directive, OnLost } from "../../gen/taskgate/v1/session_pb.ts";
 import type { Attempt, TaskOutcome } from "../model/call-result.ts";
 import type { UpstreamCapabilities } from "../model/capabilities.ts";
 import { createFailure } from "../model/failure.ts";
-import type { Submission, SubmitOptions } from "../model/submission.ts";
+import type { Ended, Submission, SubmitOptions } from "../model/submission.ts";
 import type { PooledWorker, WorkerListener, WorkPool, WorkTerms } from "../model/work-pool.ts";
 import {
   checkAttempt,
@@ -73,8 +73,6 @@ export function serveWork(
       let subscribeId = "";
       let mayEnd = false;
       let underWay = 0;
-      // Of these the worker hears by a receipt.
-      const ending = new Set<string>();
 
       const send = (requestId: string, frame: Frame) =>
         stream.send(create(WorkResponseSchema, { requestId, frame }));
@@ -86,7 +84,7 @@ export function serveWork(
         onDirective(directive, cause, attempt) {
           if (attempt === undefined) {
             send("", { case: "directive", value: { directive, cause } });
-          } else if (cause !== ErrorReason.TASK_FINISHED || !ending.has(keyOf(attempt))) {
+          } else {
             stop("", cause, attempt);
           }
         },
@@ -227,33 +225,40 @@ export function serveWork(
           refuse(requestId, failure);
           return;
         }
-        ending.add(keyOf(said));
+        const { answered } = worker.ending(said);
         stream.begin();
         work(async () => {
-          const submission = await submit(requestId, said, worker.sessionId).finally(() => {
-            ending.delete(keyOf(said));
-            stream.done();
-          });
-          if (submission.kind === "failed") {
-            refuse(requestId, submission.failure);
-            return;
-          }
-          const { id, execId } = said;
-          const { receipt } = submission;
-          const task = deps.readAnswer(submission.answer);
-          send(requestId, { case: "ack", value: { id, execId, receipt, ...(task && { task }) } });
-          if (receipt.state !== DeliveryState.STORED) {
+          const submission = await submit(requestId, said, worker.sessionId)
+            .then((submitted) => {
+              answerOutcome(requestId, said, submitted);
+              return submitted;
+            })
+            .finally(() => {
+              answered();
+              stream.done();
+            });
+          if (submission.kind === "failed" || submission.receipt.state !== DeliveryState.STORED) {
             return;
           }
           const last = await submission.ended(context.signal);
           if (last.receipt.state !== DeliveryState.STORED) {
-            const answered = deps.readAnswer(last.answer);
-            send(requestId, {
-              case: "ack",
-              value: { id, execId, receipt: last.receipt, ...(answered && { task: answered }) },
-            });
+            answerOutcome(requestId, said, { kind: "accepted", ...last });
           }
         });
+      }
+
+      function answerOutcome(
+        requestId: string,
+        { id, execId }: Attempt,
+        answer: { kind: "failed"; failure: Failure } | ({ kind: "accepted" } & Ended),
+      ): void {
+        if (answer.kind === "failed") {
+          refuse(requestId, answer.failure);
+          return;
+        }
+        const task = deps.readAnswer(answer.answer);
+        const value = { id, execId, receipt: answer.receipt, ...(task && { task }) };
+        send(requestId, { case: "ack", value });
       }
 
       function submit(requestId: string, said: TaskOutcome, sessionId: string): Promise<Submission> {
@@ -358,10 +363,6 @@ function check(attempt: Attempt): void {
   const checker = createRequestChecker();
   checkAttempt(attempt, checker);
   checker.throwIfInvalid();
-}
-
-function keyOf({ id, execId }: Attempt): string {
-  return `${id}/${execId}`;
 }
 
 const superseded = createFailure(ErrorReason.LEASE_SUPERSEDED, "another stream has resumed the session", {

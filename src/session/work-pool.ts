@@ -77,6 +77,8 @@ interface Worker {
   terms: WorkTerms;
   group: Group;
   readonly entries: Map<string, Entry>;
+  /** Those whose outcome is on its way. */
+  readonly ending: Map<string, number>;
   /** What it had and has no more, and why; the oldest first. */
   readonly gone: Map<string, ErrorReason>;
   listener: WorkerListener | undefined;
@@ -137,10 +139,18 @@ export function createWorkPool(deps: WorkPoolDeps): WorkPool {
   const isPresent = (worker: Worker) =>
     !isDraining && worker.listener !== undefined && worker.isOpen && worker.dueMs > steadyNow();
 
+  function takenOf({ entries, ending }: Worker): number {
+    let taken = entries.size;
+    for (const key of ending.keys()) {
+      taken += entries.has(key) ? 0 : 1;
+    }
+    return taken;
+  }
+
   function count(worker: Worker): void {
-    const { group, terms, entries } = worker;
+    const { group, terms } = worker;
     const free = isPresent(worker)
-      ? Math.max(0, Math.min(terms.maxInFlight, maxTasksPerWorker) - entries.size)
+      ? Math.max(0, Math.min(terms.maxInFlight, maxTasksPerWorker) - takenOf(worker))
       : 0;
     group.free += free - worker.free;
     worker.free = free;
@@ -331,10 +341,14 @@ export function createWorkPool(deps: WorkPoolDeps): WorkPool {
   }
 
   function end(worker: Worker, entry: Entry, cause: ErrorReason): void {
-    if (withdraw(worker, entry, cause)) {
-      worker.listener?.onDirective(Directive.CANCEL, cause, entry.attempt);
-      settle(worker);
+    if (!withdraw(worker, entry, cause)) {
+      return;
     }
+    // Of its own outcome it hears by a receipt.
+    if (cause !== ErrorReason.TASK_FINISHED || !worker.ending.has(keyOf(entry.attempt))) {
+      worker.listener?.onDirective(Directive.CANCEL, cause, entry.attempt);
+    }
+    settle(worker);
   }
 
   function attach(worker: Worker, entry: Entry): boolean {
@@ -517,6 +531,7 @@ export function createWorkPool(deps: WorkPoolDeps): WorkPool {
       terms,
       group,
       entries: new Map(),
+      ending: new Map(),
       gone: new Map(),
       listener: undefined,
       isOpen: false,
@@ -633,6 +648,22 @@ export function createWorkPool(deps: WorkPoolDeps): WorkPool {
       notBegun(attempt) {
         const entry = worker.entries.get(keyOf(attempt));
         return entry === undefined || entry.attached !== undefined ? undefined : notBegun(attempt);
+      },
+
+      ending(attempt) {
+        const key = keyOf(attempt);
+        worker.ending.set(key, (worker.ending.get(key) ?? 0) + 1);
+        return {
+          answered() {
+            const others = (worker.ending.get(key) ?? 1) - 1;
+            if (others === 0) {
+              worker.ending.delete(key);
+            } else {
+              worker.ending.set(key, others);
+            }
+            settle(worker);
+          },
+        };
       },
 
       leave() {

@@ -36,6 +36,13 @@ export interface GrpcClient {
     request: Message,
     onMessage: (message: Message) => void,
   ): { cancel(): void };
+  /** A stream of messages both ways. `onEnd` is called once, whoever ended it. */
+  duplex(
+    service: ServiceName,
+    method: string,
+    onMessage: (message: Message) => void,
+    onEnd: () => void,
+  ): { send(message: Message): void; cancel(): void };
   close(): void;
 }
 
@@ -112,6 +119,32 @@ export function createGrpcClient(address: string): GrpcClient {
       call.on("data", onMessage);
       call.on("error", () => undefined);
       return { cancel: () => call.cancel() };
+    },
+    duplex(service, method, onMessage, onEnd) {
+      const { path, requestSerialize, responseDeserialize } = definitionOf(service, method);
+      const call = clientOf(service).makeBidiStreamRequest(
+        path,
+        requestSerialize,
+        responseDeserialize,
+        new grpc.Metadata({ waitForReady: true }),
+      );
+      let hasEnded = false;
+      const end = () => {
+        if (!hasEnded) {
+          hasEnded = true;
+          onEnd();
+        }
+      };
+      call.on("data", onMessage);
+      call.on("error", end);
+      call.on("end", end);
+      return {
+        send: (message) => void call.write(message),
+        cancel() {
+          hasEnded = true;
+          call.cancel();
+        },
+      };
     },
     close() {
       for (const client of clients.values()) {

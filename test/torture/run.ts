@@ -14,6 +14,7 @@ import { killScenario } from "./scenarios/kill.ts";
 import { outage } from "./scenarios/outage.ts";
 import { races } from "./scenarios/races.ts";
 import { slowCallback } from "./scenarios/slow-callback.ts";
+import { workersScenario } from "./scenarios/workers.ts";
 
 const scenarios: ReadonlyMap<string, Scenario> = new Map([
   ["kill", killScenario],
@@ -23,6 +24,7 @@ const scenarios: ReadonlyMap<string, Scenario> = new Map([
   ["races", races],
   ["disk-full", diskFull],
   ["clock", clock],
+  ["workers", workersScenario],
   ["big-start", bigStart],
 ]);
 

@@ -8,6 +8,8 @@ import type { Context } from "./scenario.ts";
 export interface Stage {
   sandbox: Sandbox;
   client: GrpcClient;
+  /** Where the gateway serves. */
+  address: string;
   /** The one that runs now. */
   gateway(): GatewayProcess;
   /** Starts the next gateway on the same directory and port. Resolves with the time to its first answer. */
@@ -41,6 +43,7 @@ export async function setStage(context: Context, options: StageOptions = {}): Pr
   return {
     sandbox,
     client,
+    address: `127.0.0.1:${port}`,
     gateway: () => gateway,
     start() {
       gateway = startGatewayProcess(port, env);
