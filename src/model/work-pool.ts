@@ -72,6 +72,8 @@ export interface PooledWorker {
   readonly isResumed: boolean;
   /** The ids of the requests that began what the worker holds. */
   readonly startRequestIds: readonly string[];
+  /** Resolves when no outcome that an older stream of the session said is on its way. */
+  quiet(): Promise<void>;
   /** It may be given tasks from now on. */
   open(): void;
   /** Any frame is a sign of life but one that only keeps the connection. */

@@ -140,7 +140,7 @@ export function createWorkerRpcs(deps: ExecutorDeps): WorkerRpcs {
       const lease = unwrap(result, context);
       const expireMs = Math.min(leaseExpireMs, lease.leaseExpireMs ?? leaseExpireMs);
       // A definition may have a shorter timeout than three of the gateway's intervals.
-      const nextMs = Math.max(500, Math.min(deps.heartbeatIntervalMs, (expireMs - deps.now()) / 3));
+      const nextMs = Math.min(deps.heartbeatIntervalMs, Math.max(500, (expireMs - deps.now()) / 3));
       return {
         ...answer,
         leaseExpireTime: timestampFromMs(expireMs),

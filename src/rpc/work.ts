@@ -149,6 +149,7 @@ export function serveWork(
         }
         worker = joined.worker;
         subscribeId = requestId;
+        await worker.quiet();
         const accepted = worker.isResumed
           ? await deps.acceptedRequests("Work", caller, worker.sessionId)
           : [];

@@ -35,7 +35,15 @@ describe("the short form of the torture", () => {
     expect(problems).toContainEqual(expect.stringMatching(/lost|acknowledged, and unknown to the operator/));
   });
 
-  const workers = { workers: 12, limit: 3, tasks: 240, tasksPerSecond: 60, leaseMs: 1500, stallMs: 8000 };
+  const workers = {
+    workers: 12,
+    limit: 3,
+    tasks: 240,
+    tasksPerSecond: 60,
+    maxWorkMs: 600,
+    leaseMs: 1500,
+    stallMs: 8000,
+  };
 
   test("tasks of workers that die, sleep and break off end once each", { timeout: 60_000 }, async () => {
     const { problems } = await inContext((context) => runWorkers(context, { ...workers, hasLeases: true }));

@@ -29,8 +29,10 @@ export interface TortureWorker {
   breakStream(): void;
   /** It hears and says nothing for so long, and then goes on as if nothing was. */
   sleep(ms: number): void;
-  /** It is gone; its stream breaks, or stays open. */
-  kill(how: "broken" | "silent"): void;
+  /** It dies of the next task that it begins; its stream breaks, or stays open. */
+  doom(how: "broken" | "silent"): void;
+  /** It is gone. */
+  end(): void;
 }
 
 interface Held {
@@ -54,6 +56,7 @@ export function startTortureWorker(options: TortureWorkerOptions): TortureWorker
   let done = 0;
   let stopped = 0;
   let isDead = false;
+  let doom: "broken" | "silent" | undefined;
   let asleepUntilMs = 0;
 
   const isAsleep = () => performance.now() < asleepUntilMs;
@@ -103,7 +106,7 @@ export function startTortureWorker(options: TortureWorkerOptions): TortureWorker
     if (isDead) {
       return;
     }
-    if (isAsleep()) {
+    if (isAsleep() || unheard.length > 0) {
       unheard.push(message);
     } else {
       hear(message);
@@ -182,6 +185,10 @@ export function startTortureWorker(options: TortureWorkerOptions): TortureWorker
       drop(task);
     } else if (task.phase === "starting") {
       task.phase = "working";
+      if (doom !== undefined) {
+        die(doom);
+        return;
+      }
       work(task, intBetween(random, 1, options.maxWorkMs));
     }
   }
@@ -215,6 +222,17 @@ export function startTortureWorker(options: TortureWorkerOptions): TortureWorker
     held.delete(`${task.id}/${task.execId}`);
   }
 
+  function die(how: "broken" | "silent"): void {
+    isDead = true;
+    clearInterval(beats);
+    for (const task of held.values()) {
+      clearTimeout(task.timer);
+    }
+    if (how === "broken") {
+      call.cancel();
+    }
+  }
+
   const beats = setInterval(() => {
     if (isDead || isAsleep()) {
       return;
@@ -241,15 +259,9 @@ export function startTortureWorker(options: TortureWorkerOptions): TortureWorker
     sleep(ms) {
       asleepUntilMs = performance.now() + ms;
     },
-    kill(how) {
-      isDead = true;
-      clearInterval(beats);
-      for (const task of held.values()) {
-        clearTimeout(task.timer);
-      }
-      if (how === "broken") {
-        call.cancel();
-      }
+    doom(how) {
+      doom = how;
     },
+    end: () => die("broken"),
   };
 }

@@ -13,6 +13,8 @@ export interface WorkersOptions {
   tasks: number;
   /** How many tasks become ready in a second. */
   tasksPerSecond: number;
+  /** How long a task takes, at most. */
+  maxWorkMs: number;
   leaseMs: number;
   /** The safeguard: what a dead worker held is reported as failed. */
   hasLeases: boolean;
@@ -32,6 +34,7 @@ export const workersScenario: Scenario = {
       limit: 4,
       tasks: 10_000,
       tasksPerSecond: 150,
+      maxWorkMs: 3000,
       leaseMs: 4000,
       hasLeases: true,
       stallMs: 30_000,
@@ -42,6 +45,7 @@ export const workersScenario: Scenario = {
       limit: 4,
       tasks: 2000,
       tasksPerSecond: 150,
+      maxWorkMs: 3000,
       leaseMs: 4000,
       hasLeases: false,
       stallMs: 15_000,
@@ -85,7 +89,7 @@ export async function runWorkers(context: Context, options: WorkersOptions): Pro
       definition,
       limit,
       beatMs: leaseMs / 4,
-      maxWorkMs: 200,
+      maxWorkMs: options.maxWorkMs,
       onLost: options.hasLeases ? "ON_LOST_FAIL" : "ON_LOST_IGNORE",
       onTask(id) {
         const sinceMs = readyMs.get(id);
@@ -96,7 +100,7 @@ export async function runWorkers(context: Context, options: WorkersOptions): Pro
       },
       onExcess: (held) => excesses.push(held),
     });
-    context.defer(() => worker.kill("broken"));
+    context.defer(() => worker.end());
     return worker;
   });
 
@@ -106,7 +110,7 @@ export async function runWorkers(context: Context, options: WorkersOptions): Pro
   const breaking = workers.slice(2 * tenth, 3 * tenth);
   const durationMs = (options.tasks / options.tasksPerSecond) * 1000;
   const troubles = [
-    ...dying.map((worker, index) => () => worker.kill(index % 2 === 0 ? "broken" : "silent")),
+    ...dying.map((worker, index) => () => worker.doom(index % 2 === 0 ? "broken" : "silent")),
     ...sleeping.map((worker) => () => worker.sleep(leaseMs * 1.5)),
     ...breaking.map((worker) => () => worker.breakStream()),
   ];
