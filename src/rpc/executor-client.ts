@@ -15,7 +15,14 @@ import {
 import type { CallResult } from "../model/call-result.ts";
 import { createFailure } from "../model/failure.ts";
 import { callerKey } from "./caller.ts";
-import { assertNotDraining, type ExecutorDeps, requireAidbox, unwrap } from "./executor-upstream.ts";
+import {
+  assertNotDraining,
+  type ExecutorDeps,
+  type ExecutorUpstream,
+  type ExecutorWork,
+  requireAidbox,
+  unwrap,
+} from "./executor-upstream.ts";
 import { paramsText } from "./json-choice.ts";
 import { assertSize, createRequestChecker, type RequestChecker } from "./request-checker.ts";
 
@@ -99,6 +106,9 @@ export function createClientRpcs(deps: ExecutorDeps): ClientRpcs {
       const aidbox = requireAidbox(deps.upstream);
       checkId(request.id);
       const result = await aidbox.cancelWorkflow(request.id, context.signal);
+      if (result.kind === "ok") {
+        await tellOfWorkflow(aidbox, request.id, context.signal);
+      }
       return { workflow: unwrap(result, context) };
     },
 
@@ -118,8 +128,37 @@ function causeOfCancel(result: CallResult<Task>): ErrorReason | undefined {
     return ErrorReason.TASK_CANCELLED;
   }
   const { reason } = result.failure;
-  return reason === ErrorReason.TASK_CANCELLED ? reason : undefined;
+  return reason === ErrorReason.TASK_CANCELLED || reason === ErrorReason.TASK_FINISHED ? reason : undefined;
 }
+
+// FACT: cancelling a workflow cancels what it has begun, all the way down. Whatever is
+// not found out here, the next beat tells.
+async function tellOfWorkflow(
+  aidbox: ExecutorUpstream & ExecutorWork,
+  id: string,
+  signal: AbortSignal,
+  depth = 0,
+): Promise<void> {
+  const request = create(GetWorkflowRequestSchema, { id, includeActivities: true, includeDecisions: true });
+  const found = await aidbox.getWorkflow(request, signal);
+  if (found.kind === "failed") {
+    return;
+  }
+  const activities = found.value.activities.map(({ activity }) => activity);
+  const tasks = activities.flatMap(({ case: kind, value }) => (kind === "task" ? [value] : []));
+  for (const task of [...tasks, ...found.value.decisions]) {
+    if (task.outcome === "canceled") {
+      await aidbox.onTaskOver(task.id, ErrorReason.TASK_CANCELLED);
+    }
+  }
+  for (const { case: kind, value } of activities) {
+    if (kind === "workflow" && depth < maxWorkflowDepth) {
+      await tellOfWorkflow(aidbox, value.id, signal, depth + 1);
+    }
+  }
+}
+
+const maxWorkflowDepth = 10;
 
 // Aidbox refuses a second creation under one id. Where the id comes from a request
 // id, that is the same request again, and its answer is what the first one made;

@@ -222,8 +222,22 @@ describe.each(streamClients)("Work over $name", (client) => {
     await worker.begin();
   });
 
-  test("a worker that falls silent has its tasks reported as failed", async () => {
-    const { url, create, task } = await useWork(quick, {
+  test("a workflow that is cancelled through the gateway takes its tasks from their workers at once", async () => {
+    const { url, caller, aidbox } = await useWork();
+    const worker = openWorker(client, url);
+    await worker.subscribe({ taskDefinitions: ["a/b"], workflowDefinitions: ["a/flow"], maxInFlight: 5 });
+    const { value: flow } = aidbox.workflows.create({ definition: "a/flow", params: {} });
+    const decision = await worker.begin();
+    const schedule = { case: "scheduleTask", value: { definition: "a/b", label: "one" } } as const;
+    const outcome = { case: "actions", value: { actions: [{ action: schedule }] } } as never;
+    await worker.tell({ case: "succeed", value: { ...decision, outcome } });
+    const begun = await worker.begin();
+    await caller.call(rpc.cancelWorkflow, { id: flow?.id ?? "" });
+    expect(await worker.stopped()).toMatchObject({ ...begun, cause: ErrorReason.TASK_CANCELLED });
+  });
+
+  test("A-66 a worker that falls silent has its tasks reported as failed", async () => {
+    const { url, create, task, rpcs } = await useWork(quick, {
       aidbox: { definitions: { "a/b": { allowedRetryCount: 1 } } },
     });
     const worker = openWorker(client, url);
@@ -241,6 +255,9 @@ describe.each(streamClients)("Work over $name", (client) => {
     await expect
       .poll(() => begun.map(({ id }) => task(id)?.outcomeReason?.type))
       .toEqual(Array(3).fill("awf.task/failed-by-executor"));
+    for (const { body } of rpcs("awf.task/fail")) {
+      expect(Object.keys(JSON.parse(body).params)).toEqual(["id", "execId"]);
+    }
     worker.say("late", { case: "heartbeat", value: { tasks: begun.slice(0, 1) } });
     expect(await worker.stopped()).toMatchObject({ ...begun[0], cause: ErrorReason.LEASE_EXPIRED });
   });
