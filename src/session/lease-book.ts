@@ -72,6 +72,7 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
   const held = new Map<string, Held>();
   const bySession = new Map<string, Set<Held>>();
   const pause = createPauseDetector(steadyNow, now, maxPauseMs);
+  const started = Promise.withResolvers<void>();
   let suspects = new Set<Held>();
   let isDraining = false;
   let isStopped = false;
@@ -307,7 +308,10 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
         }
       }
       tick();
+      started.resolve();
     },
+
+    started: started.promise,
 
     stop() {
       isStopped = true;
