@@ -11,7 +11,7 @@ import type { Outbox } from "./outbox/outbox.ts";
 import type { DeliveryRow } from "./outbox/store.ts";
 import type { WorkerStore } from "./outbox/worker-store.ts";
 import { createLeaseBook, type LeaseStore } from "./session/lease-book.ts";
-import { createSessionIds } from "./session/session-ids.ts";
+import { createSessionIds, type SessionIds } from "./session/session-ids.ts";
 
 export interface GatewayLeasesDeps {
   store: WorkerStore;
@@ -27,6 +27,7 @@ export interface GatewayLeasesDeps {
 /** Leases and the outbox, joined. */
 export interface GatewayLeases {
   book: LeaseBook;
+  ids: SessionIds;
   /** Takes a report of a session that may speak for the task; the report is a beat, too. */
   submit(delivery: NewDelivery, options: SubmitOptions): Promise<Submission>;
   /** A delivery has changed: an outcome ends a lease, or gives it back. */
@@ -42,11 +43,12 @@ const pageRows = 1000;
 export function joinLeases(deps: GatewayLeasesDeps): GatewayLeases {
   const { store, clock, log } = deps;
   const onUnexpectedError = (error: unknown) => log.error("the leases failed unexpectedly", error);
+  const ids = createSessionIds(store.sessionKey, (length) =>
+    randomBytes(length).toString("base64url").slice(0, length),
+  );
   const book = createLeaseBook({
     store: leaseStoreOf(store, clock),
-    ids: createSessionIds(store.sessionKey, (length) =>
-      randomBytes(length).toString("base64url").slice(0, length),
-    ),
+    ids,
     durationMs: deps.leaseDurationMs,
     maxLeases,
     now: clock.now,
@@ -86,6 +88,7 @@ export function joinLeases(deps: GatewayLeasesDeps): GatewayLeases {
 
   return {
     book,
+    ids,
     async submit(delivery, options) {
       const failure = book.admit(delivery, options.caller, options.sessionId);
       return failure === undefined ? deps.outbox().submit(delivery, options) : { kind: "failed", failure };

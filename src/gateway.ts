@@ -6,6 +6,7 @@ import { joinCallbackProgress } from "./callback-progress.ts";
 import type { Config } from "./config/config.ts";
 import { joinLeases } from "./gateway-leases.ts";
 import { type GatewayStore, openGatewayStore } from "./gateway-store.ts";
+import { joinWork, mergeSessions } from "./gateway-work.ts";
 import { listen } from "./listener/listener.ts";
 import { createRpcHandler } from "./listener/rpc-handler.ts";
 import { createFailure } from "./model/failure.ts";
@@ -27,7 +28,7 @@ import { createReflectionRoutes } from "./rpc/reflection.ts";
 import { createTaskStatusRoute } from "./rpc/task-status.ts";
 import type { StreamDeps } from "./rpc/tracked-stream.ts";
 import { tokensOf } from "./tokens.ts";
-import { prepareTaskOutcome } from "./upstream/aidbox.ts";
+import { aidboxCapabilities, attemptTask, prepareLostTask, prepareTaskOutcome } from "./upstream/aidbox.ts";
 import { orchestraCapabilities, prepareLostRun, prepareRunReport, runTask } from "./upstream/orchestra.ts";
 import {
   callbackLease,
@@ -99,9 +100,15 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
     clock,
     steadyNow,
     leaseDurationMs,
-    prepareLost: { orchestra: prepareLostRun, orchestrator: prepareLostCallback },
+    prepareLost: {
+      orchestra: prepareLostRun,
+      orchestrator: prepareLostCallback,
+      aidbox: prepareLostTask,
+    },
     log,
   });
+  const work =
+    aidbox && joinWork({ aidbox, leases, clock, steadyNow, heartbeatIntervalMs, random: Math.random, log });
   const openStreams: StreamDeps["openStreams"] = new Set();
   const streams: StreamDeps = {
     leases: leases.book,
@@ -150,11 +157,12 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
       capabilities: orchestratorCapabilities,
     }),
     createExecutorRoute({
-      upstream: aidbox,
+      ...streams,
+      upstream: aidbox && work && { ...aidbox, ...work },
       report: (outcome, options) => leases.submit(prepareTaskOutcome(outcome), options),
-      limits,
-      heartbeatIntervalMs,
-      now,
+      taskOf: attemptTask,
+      capabilities: aidboxCapabilities,
+      isDraining: () => isDraining,
       randomId: randomUUID,
     }),
     createGatewayRoute({
@@ -168,7 +176,7 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
       now,
       isDraining: () => isDraining,
       sessions: {
-        sessions: leases.book.list,
+        sessions: () => mergeSessions(leases.book.list(), work?.pool.list() ?? []),
         upstreams: upstreams.infos.map(({ name }) => name),
         drain,
         async undelivered() {
@@ -271,6 +279,7 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
     isDraining = true;
     serving.set(false);
     leases.book.drain();
+    work?.pool.drain();
   }
 
   return {
@@ -279,6 +288,7 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
     async stop() {
       drain();
       leases.book.stop();
+      work?.pool.stop();
       stopping.abort();
       const endMs = performance.now() + config.drainTimeoutMs;
       // In time for their answers.

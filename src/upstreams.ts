@@ -78,6 +78,7 @@ export function createUpstreams(config: Config, now: () => number): Upstreams {
     createAidbox({
       rpc: aidboxRpc(config.aidbox, httpOf("aidbox", config.aidbox.base.origin)),
       longPollRpc: aidboxRpc(config.aidbox, httpOf("aidbox", config.aidbox.base.origin, "long-poll")),
+      workPollRpc: aidboxRpc(config.aidbox, httpOf("aidbox", config.aidbox.base.origin, "work-poll")),
       timeoutMs: config.aidbox.timeoutMs,
       notifications: config.aidbox.notifications,
     });

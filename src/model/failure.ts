@@ -74,3 +74,10 @@ export function reasonName(reason: ErrorReason): string {
 function codeOf(reason: ErrorReason): Code {
   return codes[reason] ?? Code.Unknown;
 }
+
+/** The failure for new work at a gateway that is going away. */
+export function drainingFailure(): Failure {
+  return createFailure(ErrorReason.DRAINING, "the gateway is going away and takes no new work", {
+    retryAfterMs: 1000,
+  });
+}

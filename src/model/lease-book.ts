@@ -47,6 +47,8 @@ export interface LeaseBook {
   readonly size: number;
   /** Holds what is stored, each for its full time, and begins to watch. */
   start(): Promise<void>;
+  /** Resolves when what is stored is held. */
+  readonly started: Promise<void>;
   /** Watches no longer. Nothing is reported as lost any more. */
   stop(): void;
   /**
@@ -58,14 +60,23 @@ export interface LeaseBook {
   hold(task: LeasedTask, terms: LeaseTerms, sessionId: string): Promise<Opened>;
   /** What a session holds. */
   tasksOf(sessionId: string): LeaseRecord[];
+  /** The attempts of a task that are held. */
+  attemptsOf(upstream: string, taskId: string): LeasedTask[];
   /** Makes a stream the carrier of a session. Undefined: the lease has ended. */
   attach(task: LeasedTask, sessionId: string, listener: LeaseListener): Attached | undefined;
   /** A beat without a stream: renews a lease, or begins one. Never fails for what has become of the session. */
   beat(task: LeasedTask, terms: LeaseTerms, sessionId: string): Promise<BeatResult>;
+  /**
+   * A beat that begins nothing. Undefined: there is no lease here, and nothing speaks
+   * against it.
+   */
+  admitBeat(task: LeasedTask, caller: string, sessionId: string): BeatResult | undefined;
   /** A report of a caller's task: a beat, too. Returns why it must not be taken. */
   admit(task: LeasedTask, caller: string, sessionId: string): Failure | undefined;
   /** The task has ended: its lease, too. */
   ended(task: Pick<LeasedTask, "upstream" | "key">, cause: ErrorReason): void;
+  /** The upstream has said that the task is over: so is its lease, for good. */
+  over(task: LeasedTask, cause: ErrorReason): Promise<void>;
   /** The task's outcome counts no more: it has its full time again. */
   reopened(task: Pick<LeasedTask, "upstream" | "key">): Promise<void>;
   /** Takes no new tasks, and asks the workers to take none. */

@@ -20,6 +20,12 @@ export interface SubmitOptions {
   signal: AbortSignal;
 }
 
+/** How a delivery ended, with the upstream's answer as JSON text where it gave one. */
+export interface Ended {
+  readonly receipt: Receipt;
+  readonly answer: string;
+}
+
 /**
  * What became of a report: a receipt, with the upstream's answer as JSON text
  * where it gave one, or a failure that the caller must hear of as an error.
@@ -33,6 +39,6 @@ export type Submission =
        * Waits for the end of the delivery, however long that takes. Resolves with what
        * is known of it, which is not its end when the signal aborts or the gateway stops.
        */
-      readonly ended: (signal: AbortSignal) => Promise<Receipt>;
+      readonly ended: (signal: AbortSignal) => Promise<Ended>;
     }
   | { readonly kind: "failed"; readonly failure: Failure };

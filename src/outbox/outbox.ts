@@ -196,7 +196,10 @@ export function createOutbox(deps: OutboxDeps): Outbox {
             kind: "accepted",
             receipt: receiptOf(row),
             answer: row.answer,
-            ended: async (signal) => receiptOf(await waiters.waitForEnd(row, signal)),
+            async ended(signal) {
+              const last = await waiters.waitForEnd(row, signal);
+              return { receipt: receiptOf(last), answer: last.answer };
+            },
           };
     },
 

@@ -10,11 +10,19 @@ import {
   GetTaskRequestSchema,
   GetWorkflowRequestSchema,
   ListOrder,
+  type Task,
 } from "../../gen/taskgate/v1/executor_pb.ts";
 import type { CallResult } from "../model/call-result.ts";
 import { createFailure } from "../model/failure.ts";
 import { callerKey } from "./caller.ts";
-import { type ExecutorDeps, requireAidbox, unwrap } from "./executor-upstream.ts";
+import {
+  assertNotDraining,
+  type ExecutorDeps,
+  type ExecutorUpstream,
+  type ExecutorWork,
+  requireAidbox,
+  unwrap,
+} from "./executor-upstream.ts";
 import { paramsText } from "./json-choice.ts";
 import { assertSize, createRequestChecker, type RequestChecker } from "./request-checker.ts";
 
@@ -35,6 +43,7 @@ export function createClientRpcs(deps: ExecutorDeps): ClientRpcs {
   return {
     async createTask(request, context) {
       const aidbox = requireAidbox(deps.upstream);
+      assertNotDraining(deps);
       const { id, params } = checkCreate(request, context, deps);
       const result = await aidbox.createTask(request, id, params, context.signal);
       const settled = await sameAsBefore(result, request, params, async () => {
@@ -54,6 +63,10 @@ export function createClientRpcs(deps: ExecutorDeps): ClientRpcs {
       const aidbox = requireAidbox(deps.upstream);
       checkId(request.id);
       const result = await aidbox.cancelTask(request.id, context.signal);
+      const cause = causeOfCancel(result);
+      if (cause !== undefined) {
+        await aidbox.onTaskOver(request.id, cause);
+      }
       return { task: unwrap(result, context) };
     },
 
@@ -73,6 +86,7 @@ export function createClientRpcs(deps: ExecutorDeps): ClientRpcs {
 
     async createWorkflow(request, context) {
       const aidbox = requireAidbox(deps.upstream);
+      assertNotDraining(deps);
       const { id, params } = checkCreate(request, context, deps);
       const result = await aidbox.createWorkflow(request, id, params, context.signal);
       const settled = await sameAsBefore(result, request, params, async () => {
@@ -92,6 +106,9 @@ export function createClientRpcs(deps: ExecutorDeps): ClientRpcs {
       const aidbox = requireAidbox(deps.upstream);
       checkId(request.id);
       const result = await aidbox.cancelWorkflow(request.id, context.signal);
+      if (result.kind === "ok" && aidbox.hasHolders()) {
+        await tellOfWorkflow(aidbox, request.id, context.signal);
+      }
       return { workflow: unwrap(result, context) };
     },
 
@@ -104,6 +121,44 @@ export function createClientRpcs(deps: ExecutorDeps): ClientRpcs {
     },
   };
 }
+
+// What a worker that still holds the task is told; undefined: nothing.
+function causeOfCancel(result: CallResult<Task>): ErrorReason | undefined {
+  if (result.kind === "ok") {
+    return ErrorReason.TASK_CANCELLED;
+  }
+  const { reason } = result.failure;
+  return reason === ErrorReason.TASK_CANCELLED || reason === ErrorReason.TASK_FINISHED ? reason : undefined;
+}
+
+// FACT: cancelling a workflow cancels what it has begun, all the way down. Whatever is
+// not found out here, the next beat tells.
+async function tellOfWorkflow(
+  aidbox: ExecutorUpstream & ExecutorWork,
+  id: string,
+  signal: AbortSignal,
+  depth = 0,
+): Promise<void> {
+  const request = create(GetWorkflowRequestSchema, { id, includeActivities: true, includeDecisions: true });
+  const found = await aidbox.getWorkflow(request, signal);
+  if (found.kind === "failed") {
+    return;
+  }
+  const activities = found.value.activities.map(({ activity }) => activity);
+  const tasks = activities.flatMap(({ case: kind, value }) => (kind === "task" ? [value] : []));
+  for (const task of [...tasks, ...found.value.decisions]) {
+    if (task.outcome === "canceled") {
+      await aidbox.onTaskOver(task.id, ErrorReason.TASK_CANCELLED);
+    }
+  }
+  for (const { case: kind, value } of activities) {
+    if (kind === "workflow" && depth < maxWorkflowDepth) {
+      await tellOfWorkflow(aidbox, value.id, signal, depth + 1);
+    }
+  }
+}
+
+const maxWorkflowDepth = 10;
 
 // Aidbox refuses a second creation under one id. Where the id comes from a request
 // id, that is the same request again, and its answer is what the first one made;

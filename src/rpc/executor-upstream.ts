@@ -1,4 +1,5 @@
 import type { HandlerContext } from "@connectrpc/connect";
+import type { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import type {
   Activity,
   CreateTaskRequest,
@@ -13,10 +14,14 @@ import type {
   TaskLogEntry,
   Workflow,
 } from "../../gen/taskgate/v1/executor_pb.ts";
-import type { Attempt, AttemptLease, CallResult, TaskOutcome } from "../model/call-result.ts";
-import type { Limits } from "../model/limits.ts";
+import type { Attempt, CallResult, TaskOutcome } from "../model/call-result.ts";
+import type { UpstreamCapabilities } from "../model/capabilities.ts";
+import { drainingFailure } from "../model/failure.ts";
+import type { LeasedTask } from "../model/lease.ts";
 import type { Submission, SubmitOptions } from "../model/submission.ts";
-import { errorOfEndedCall, upstreamNotConfigured } from "./errors.ts";
+import type { TaskBeats, WorkPool } from "../model/work-pool.ts";
+import { errorFromFailure, errorOfEndedCall, upstreamNotConfigured } from "./errors.ts";
+import type { StreamDeps } from "./tracked-stream.ts";
 
 /** The calls to Aidbox that the service needs. */
 export interface ExecutorUpstream {
@@ -29,12 +34,6 @@ export interface ExecutorUpstream {
   /** Reads the task out of a submission's answer. */
   readAnswer(answer: string): Task | undefined;
   start(attempt: Attempt, signal: AbortSignal): Promise<CallResult<Task>>;
-  heartbeat(attempt: Attempt & { message: string }, signal: AbortSignal): Promise<CallResult<AttemptLease>>;
-  progress(
-    attempt: Attempt,
-    progress: { current: bigint; total: bigint | undefined; unit: string },
-    signal: AbortSignal,
-  ): Promise<CallResult<AttemptLease>>;
   createTask(
     request: CreateTaskRequest,
     id: string,
@@ -61,22 +60,39 @@ export interface ExecutorUpstream {
   listWorkflows(request: ListWorkflowsRequest, signal: AbortSignal): Promise<CallResult<Workflow[]>>;
 }
 
-export interface ExecutorDeps {
+/** What joins Aidbox with the workers on streams and with leases. */
+export interface ExecutorWork {
+  pool: WorkPool;
+  beats: TaskBeats;
+  /** Whether anybody here holds a task. */
+  hasHolders(): boolean;
+  /** Aidbox has said that a task is over. */
+  onTaskOver(taskId: string, cause: ErrorReason): Promise<void>;
+}
+
+export interface ExecutorDeps extends StreamDeps {
   /** Undefined: there is no Aidbox. */
-  upstream: ExecutorUpstream | undefined;
+  upstream: (ExecutorUpstream & ExecutorWork) | undefined;
+  /** The attempt as a task that is leased. */
+  taskOf: (attempt: Attempt) => LeasedTask;
+  capabilities: UpstreamCapabilities;
+  /** No new work is taken. */
+  isDraining: () => boolean;
   /** Takes an outcome towards Aidbox. */
   report: (outcome: TaskOutcome, options: SubmitOptions) => Promise<Submission>;
-  limits: Limits;
-  /** How often a worker should beat. */
-  heartbeatIntervalMs: number;
-  /** The wall clock. */
-  now: () => number;
   /** A random UUID. */
   randomId: () => string;
 }
 
+/** Throws DRAINING where no new work is taken. */
+export function assertNotDraining({ isDraining }: Pick<ExecutorDeps, "isDraining">): void {
+  if (isDraining()) {
+    throw errorFromFailure(drainingFailure());
+  }
+}
+
 /** Returns the upstream, or throws UPSTREAM_NOT_CONFIGURED. */
-export function requireAidbox(upstream: ExecutorUpstream | undefined): ExecutorUpstream {
+export function requireAidbox<Upstream>(upstream: Upstream | undefined): Upstream {
   if (upstream === undefined) {
     throw upstreamNotConfigured("aidbox", "TASKGATE_AIDBOX_URL");
   }

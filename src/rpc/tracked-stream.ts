@@ -196,7 +196,7 @@ export function serveTracked<
         const { receipt } = submission;
         send(requestId, { case: "receipt", value: receipt });
         if (isOutcome && receipt.state === DeliveryState.STORED) {
-          const last = await submission.ended(over.signal);
+          const { receipt: last } = await submission.ended(over.signal);
           if (last.state !== DeliveryState.STORED) {
             send(requestId, { case: "receipt", value: last });
           }

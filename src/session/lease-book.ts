@@ -1,11 +1,11 @@
 import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import type { Failure } from "../../gen/taskgate/v1/receipt_pb.ts";
 import { Directive } from "../../gen/taskgate/v1/session_pb.ts";
+import { drainingFailure } from "../model/failure.ts";
 import type { LeasedTask, LeaseRecord, LeaseTerms, TaskStanding } from "../model/lease.ts";
 import type { BeatAnswer, BeatResult, LeaseBook, LeaseListener, Opened } from "../model/lease-book.ts";
 import {
   causeOf,
-  draining,
   noRoom,
   notStored,
   refusedBy,
@@ -77,9 +77,11 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
   const { store, ids, durationMs, now, steadyNow, setTimer } = deps;
   // In the order in which they run out: who beats goes to the end.
   const held = new Map<string, Held>();
+  const bySession = new Map<string, Set<Held>>();
   // How many leases of a task are on their way to the disk.
   const beginning = new Map<string, number>();
   const pause = createPauseDetector(steadyNow, now, maxPauseMs);
+  const started = Promise.withResolvers<void>();
   // Tasks of which their upstream has said that they are over.
   const gone = new Map<string, ErrorReason>();
   let suspects = new Set<Held>();
@@ -100,20 +102,38 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
   }
 
   function hold(record: LeaseRecord): Held {
-    const lease: Held = { record, lastBeatMs: now(), dueMs: 0, listener: undefined };
     const name = nameOf(record.task);
-    lostPayloads += record.lostPayload.length - lostPayloadOf(name);
+    const before = held.get(name);
+    if (before !== undefined) {
+      remove(name, before);
+    }
+    const lease: Held = { record, lastBeatMs: now(), dueMs: 0, listener: undefined };
     renew(name, lease);
+    const own = bySession.get(record.sessionId) ?? new Set();
+    bySession.set(record.sessionId, own.add(lease));
+    lostPayloads += record.lostPayload.length;
     return lease;
+  }
+
+  function remove(name: string, lease: Held): void {
+    held.delete(name);
+    const { sessionId, lostPayload } = lease.record;
+    lostPayloads -= lostPayload.length;
+    const own = bySession.get(sessionId);
+    own?.delete(lease);
+    if (own?.size === 0) {
+      bySession.delete(sessionId);
+    }
   }
 
   const lostPayloadOf = (name: string) => held.get(name)?.record.lostPayload.length ?? 0;
 
   function drop(name: string, cause: ErrorReason): Held | undefined {
     const lease = held.get(name);
-    lostPayloads -= lostPayloadOf(name);
-    held.delete(name);
-    lease?.listener?.onDirective(Directive.CANCEL, cause);
+    if (lease !== undefined) {
+      remove(name, lease);
+      lease.listener?.onDirective(Directive.CANCEL, cause);
+    }
     return lease;
   }
 
@@ -240,6 +260,22 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
       : { kind: "failed", failure: unknownTask(task) };
   }
 
+  function admit(task: LeasedTask, caller: string, sessionId: string): Failure | undefined {
+    const name = nameOf(task);
+    const live = held.get(name);
+    if (live === undefined) {
+      return sessionId === "" || isGenuine(sessionId, task, caller) ? undefined : unknownSession(task);
+    }
+    if (live.record.caller !== caller) {
+      return undefined;
+    }
+    if (sessionId !== "" && sessionId !== live.record.sessionId) {
+      return foreignSession(task, caller, sessionId);
+    }
+    renew(name, live);
+    return undefined;
+  }
+
   async function lose(lease: Held): Promise<void> {
     const { record } = lease;
     const name = nameOf(record.task);
@@ -321,7 +357,10 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
       if (!isStopped) {
         tick();
       }
+      started.resolve();
     },
+
+    started: started.promise,
 
     stop() {
       isStopped = true;
@@ -342,7 +381,7 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
         return resume(task, terms, sessionId);
       }
       if (isDraining) {
-        return { kind: "failed", failure: draining() };
+        return { kind: "failed", failure: drainingFailure() };
       }
       const begun = await begin(task, terms, ids.create(name));
       if ("record" in begun) {
@@ -370,8 +409,12 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
       };
     },
 
-    tasksOf: (sessionId) =>
-      Array.from(held.values(), ({ record }) => record).filter((record) => record.sessionId === sessionId),
+    tasksOf: (sessionId) => Array.from(bySession.get(sessionId) ?? [], ({ record }) => record),
+
+    attemptsOf: (upstream, taskId) =>
+      Array.from(held.values(), ({ record }) => record.task).filter(
+        (task) => task.upstream === upstream && task.taskId === taskId,
+      ),
 
     attach(task, sessionId, listener) {
       const lease = held.get(nameOf(task));
@@ -399,21 +442,19 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
 
     beat,
 
-    admit(task, caller, sessionId) {
-      const name = nameOf(task);
-      const live = held.get(name);
-      if (live === undefined) {
-        return sessionId === "" || isGenuine(sessionId, task, caller) ? undefined : unknownSession(task);
+    admitBeat(task, caller, sessionId) {
+      const live = held.get(nameOf(task));
+      if (live !== undefined && live.record.caller !== caller) {
+        return { kind: "failed", failure: unknownTask(task) };
       }
-      if (live.record.caller !== caller) {
-        return undefined;
+      const failure = admit(task, caller, sessionId);
+      if (failure !== undefined) {
+        return answerToStranger(failure);
       }
-      if (sessionId !== "" && sessionId !== live.record.sessionId) {
-        return foreignSession(task, caller, sessionId);
-      }
-      renew(name, live);
-      return undefined;
+      return live === undefined ? undefined : { kind: "answered", answer: answerOf(live) };
     },
+
+    admit,
 
     ended(task, cause) {
       const name = nameOf(task);
@@ -429,6 +470,13 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
       }
       if (lease !== undefined) {
         store.end(lease.record).catch(deps.onUnexpectedError);
+      }
+    },
+
+    async over(task, cause) {
+      const lease = drop(nameOf(task), cause);
+      if (lease !== undefined) {
+        await store.end(lease.record);
       }
     },
 

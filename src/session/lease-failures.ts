@@ -47,13 +47,6 @@ export function superseded(task: LeasedTask): Failure {
   );
 }
 
-/** The failure for new work at a gateway that is going away. */
-export function draining(): Failure {
-  return createFailure(ErrorReason.DRAINING, "the gateway is going away and takes no new work", {
-    retryAfterMs: 1000,
-  });
-}
-
 /** The failure for one lease too many. */
 export function tooManySessions(limit: number): Failure {
   return createFailure(ErrorReason.TOO_MANY_SESSIONS, `the gateway holds ${limit} sessions, its limit`, {

@@ -8,6 +8,7 @@ import type {
   PollTasksRequest,
 } from "../../gen/taskgate/v1/executor_pb.ts";
 import { ListOrder } from "../../gen/taskgate/v1/executor_pb.ts";
+import type { WorkDefinitions } from "../model/work-pool.ts";
 
 // The parameters of Aidbox's RPCs as JSON text, with the exact spelling of each
 // key (FACT): some are camelCase, some kebab-case, some end in a question mark.
@@ -15,7 +16,7 @@ import { ListOrder } from "../../gen/taskgate/v1/executor_pb.ts";
 
 /** `awf.task/poll`; with `timeoutMs`, `awf.task/long-poll`. */
 export function pollParams(
-  request: Pick<PollTasksRequest, "taskDefinitions" | "workflowDefinitions" | "maxBatchSize">,
+  request: WorkDefinitions & Pick<PollTasksRequest, "maxBatchSize">,
   timeoutMs?: number,
 ): string {
   return JSON.stringify({

@@ -20,6 +20,8 @@ import type { Attempt, AttemptLease, CallResult, TaskOutcome } from "../model/ca
 import type { UpstreamCapabilities } from "../model/capabilities.ts";
 import type { NewDelivery, SentDelivery } from "../model/delivery.ts";
 import { createFailure, failureWithReason } from "../model/failure.ts";
+import type { LeasedTask, LeaseRecord } from "../model/lease.ts";
+import type { WorkDefinitions } from "../model/work-pool.ts";
 import { createAidboxCall, type Pick, resource, resources } from "./aidbox-call.ts";
 import {
   attemptParams,
@@ -57,6 +59,8 @@ export interface AidboxOptions {
   rpc: AidboxRpc;
   /** The same endpoint over connections of its own: long-polls hold theirs for a minute. */
   longPollRpc: AidboxRpc;
+  /** And once more for those of the streams, which callers' own long-polls must not hold up. */
+  workPollRpc: AidboxRpc;
   /** How long one call may take; a long-poll adds it to its own timeout. */
   timeoutMs: number;
   /**
@@ -69,17 +73,26 @@ export interface AidboxOptions {
 /** Aidbox, as the gateway calls it. */
 export type Aidbox = ReturnType<typeof createAidbox>;
 
-/** Says how an outcome leaves for Aidbox. A retry of the task has another key. */
+/** The attempt as a task that is leased. A retry of the task has another key. */
+export function attemptTask({ id, execId }: Attempt): LeasedTask {
+  return { upstream: "aidbox", lane: "aidbox", key: `${id}/${execId}`, taskId: id, attempt: execId };
+}
+
+/**
+ * Says how Aidbox is told that an attempt's worker is lost: without an `error`, which
+ * the definition's schema could refuse.
+ */
+export function prepareLostTask({ task }: LeaseRecord): NewDelivery {
+  return prepareTaskOutcome({ verb: "fail", id: task.taskId, execId: task.attempt, json: undefined });
+}
+
+/** Says how an outcome leaves for Aidbox. */
 export function prepareTaskOutcome(outcome: TaskOutcome): NewDelivery {
   const method = `awf.task/${outcome.verb}`;
   const params =
     outcome.verb === "success" ? successParams(outcome, outcome.json) : failParams(outcome, outcome.json);
   return {
-    upstream: "aidbox",
-    lane: "aidbox",
-    key: `${outcome.id}/${outcome.execId}`,
-    taskId: outcome.id,
-    attempt: outcome.execId,
+    ...attemptTask(outcome),
     kind: "outcome",
     outcomeTag: outcome.verb,
     target: method,
@@ -92,6 +105,7 @@ export function createAidbox(options: AidboxOptions) {
   const { rpc, timeoutMs, notifications } = options;
   const call = createAidboxCall(rpc, timeoutMs);
   const longPollCall = createAidboxCall(options.longPollRpc, timeoutMs);
+  const workPollCall = createAidboxCall(options.workPollRpc, timeoutMs);
 
   async function notify(
     attempt: Attempt,
@@ -104,6 +118,11 @@ export function createAidbox(options: AidboxOptions) {
 
   function stateOf(id: string, signal?: AbortSignal): Promise<CallResult<AttemptState>> {
     return call.readKnown("awf.task/status", idParams(id), attemptState, signal);
+  }
+
+  async function start(attempt: Attempt, signal?: AbortSignal): Promise<CallResult<Task>> {
+    const result = await call.change("awf.task/start", attemptParams(attempt), task, signal);
+    return call.explained(result, attempt, signal);
   }
 
   // Whether an earlier attempt was taken, as the task itself tells; undefined: it was not.
@@ -180,10 +199,34 @@ export function createAidbox(options: AidboxOptions) {
         pollTimeoutMs,
       ),
 
+    /** The same for the workers on streams. */
+    workPoll: (
+      definitions: WorkDefinitions,
+      maxTasks: number,
+      pollTimeoutMs: number,
+      signal: AbortSignal,
+    ): Promise<CallResult<Task[]>> =>
+      workPollCall.read(
+        "awf.task/long-poll",
+        pollParams({ ...definitions, maxBatchSize: maxTasks }, pollTimeoutMs),
+        tasks,
+        signal,
+        pollTimeoutMs,
+      ),
+
     /** Begins an attempt. */
-    async start(attempt: Attempt, signal?: AbortSignal): Promise<CallResult<Task>> {
-      const result = await call.change("awf.task/start", attemptParams(attempt), task, signal);
-      return call.explained(result, attempt, signal);
+    start,
+
+    /** Begins an attempt. After a lost answer the task itself tells whether it has begun. */
+    async startSurely(attempt: Attempt): Promise<CallResult<Task>> {
+      const result = await start(attempt);
+      const isInDoubt = result.kind === "failed" && result.failure.reason === ErrorReason.UPSTREAM_UNCERTAIN;
+      const found = isInDoubt ? await stateOf(attempt.id) : undefined;
+      return found?.kind === "ok" &&
+        found.value.execId === attempt.execId &&
+        found.value.status === "in-progress"
+        ? { kind: "ok", value: taskFromResource(found.value.resourceJson) }
+        : result;
     },
 
     /** Says that an attempt is alive; tells when its lease at Aidbox ends. */

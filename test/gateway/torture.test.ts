@@ -8,6 +8,7 @@ import { createRandom } from "../torture/random.ts";
 import { type Context, withContext } from "../torture/scenario.ts";
 import { phases, runFaults } from "../torture/scenarios/faults.ts";
 import { runKills } from "../torture/scenarios/kill.ts";
+import { runWorkers } from "../torture/scenarios/workers.ts";
 
 const seed = 20_251_121;
 
@@ -32,6 +33,29 @@ describe("the short form of the torture", () => {
     );
     // What was fast has arrived before the kill; what is stored no more is always missed.
     expect(problems).toContainEqual(expect.stringMatching(/lost|acknowledged, and unknown to the operator/));
+  });
+
+  const workers = {
+    kills: 0,
+    workers: 12,
+    limit: 3,
+    tasks: 240,
+    tasksPerSecond: 60,
+    maxWorkMs: 600,
+    leaseMs: 1500,
+    stallMs: 8000,
+  };
+
+  test("tasks of workers that die, sleep and break off end once each", { timeout: 60_000 }, async () => {
+    const { problems } = await inContext((context) => runWorkers(context, { ...workers, hasLeases: true }));
+    expect(problems).toEqual([]);
+  });
+
+  test("and without leases what the dead held is missed", { timeout: 60_000 }, async () => {
+    const { problems } = await inContext((context) =>
+      runWorkers(context, { ...workers, tasks: 120, hasLeases: false, stallMs: 5000 }),
+    );
+    expect(problems).toContainEqual(expect.stringContaining("tasks that never ended"));
   });
 
   test("faults of one upstream are called right and lose nothing", { timeout: 60_000 }, async () => {

@@ -19,6 +19,7 @@ import { races } from "./scenarios/races.ts";
 import { resumes } from "./scenarios/resumes.ts";
 import { slowCallback } from "./scenarios/slow-callback.ts";
 import { steadyBeats } from "./scenarios/steady-beats.ts";
+import { workerResumeScenario, workersScenario } from "./scenarios/workers.ts";
 import { killWorkers } from "./worker-process.ts";
 
 const scenarios: ReadonlyMap<string, Scenario> = new Map([
@@ -29,6 +30,8 @@ const scenarios: ReadonlyMap<string, Scenario> = new Map([
   ["races", races],
   ["disk-full", diskFull],
   ["clock", clock],
+  ["workers", workersScenario],
+  ["worker-resume", workerResumeScenario],
   ["big-start", bigStart],
   ["lost-workers", lostWorkers],
   ["resumes", resumes],

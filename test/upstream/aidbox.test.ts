@@ -61,6 +61,7 @@ function aidboxAt(origin: string, timeoutMs: number, options?: Partial<HttpClien
   return createAidbox({
     rpc: rpcAt(origin, options),
     longPollRpc: rpcAt(origin, options),
+    workPollRpc: rpcAt(origin, options),
     timeoutMs,
     notifications: { heartbeat: "awf.task/heartbeat", progress: "awf.task/progress" },
   });
@@ -392,6 +393,7 @@ describe("a call", () => {
     const aidbox = createAidbox({
       rpc: named("calls"),
       longPollRpc: named("long polls"),
+      workPollRpc: named("long polls of streams"),
       timeoutMs: 10_000,
       notifications: { heartbeat: "awf.task/heartbeat", progress: "awf.task/progress" },
     });

@@ -814,14 +814,17 @@ export type StartTaskRequest = Message<"taskgate.v1.StartTaskRequest"> & {
   execId: string;
 
   /**
-   * What to do when the worker falls silent. Counts when a lease begins.
+   * What to do when the worker falls silent. Set, a lease begins with the start.
+   * Unset, one begins with the first heartbeat, and until then Aidbox's own timer
+   * counts.
    *
    * @generated from field: taskgate.v1.OnLost on_lost = 3;
    */
   onLost: OnLost;
 
   /**
-   * The session that speaks, where there is one.
+   * The session that speaks, where there is one: a worker's session holds the
+   * task from now on.
    *
    * @generated from field: string session_id = 4;
    */
@@ -926,15 +929,15 @@ export type HeartbeatTaskResponse = Message<"taskgate.v1.HeartbeatTaskResponse">
   cause: ErrorReason;
 
   /**
-   * When the lease ends unless the worker says something: Aidbox's own timer
-   * where the gateway holds no lease.
+   * When the lease ends unless the worker says something: the gateway's, or
+   * Aidbox's own timer where that is earlier.
    *
    * @generated from field: google.protobuf.Timestamp lease_expire_time = 3;
    */
   leaseExpireTime?: Timestamp | undefined;
 
   /**
-   * How long a lease lasts. Unset where Aidbox's own timer is the lease.
+   * How long a lease of the gateway lasts.
    *
    * @generated from field: google.protobuf.Duration lease_duration = 4;
    */
@@ -1849,7 +1852,8 @@ export const TaskAttemptSchema: GenMessage<TaskAttempt> = /*@__PURE__*/
 
 /**
  * WorkSubscribe says which work the worker takes. Sent again, it changes the
- * credits; the definitions stay those of the first one.
+ * credits, `worker` and `on_lost`, and is answered by an `ack`; the definitions
+ * stay those of the first one.
  *
  * @generated from message taskgate.v1.WorkSubscribe
  */
@@ -1871,7 +1875,7 @@ export type WorkSubscribe = Message<"taskgate.v1.WorkSubscribe"> & {
 
   /**
    * How many tasks the worker holds at most. 0 is its own drain: nothing new is
-   * pushed. Unset: 1.
+   * pushed. Unset: 1. More than 1000 counts as 1000.
    *
    * @generated from field: optional int32 max_in_flight = 3;
    */
@@ -1907,7 +1911,8 @@ export const WorkSubscribeSchema: GenMessage<WorkSubscribe> = /*@__PURE__*/
   messageDesc(file_taskgate_v1_executor, 44);
 
 /**
- * WorkStart begins a pushed task. Work begins when it is acknowledged.
+ * WorkStart begins a pushed task. Work begins when it is acknowledged. Sent again
+ * for a task that has begun, it is acknowledged again, without the task.
  *
  * @generated from message taskgate.v1.WorkStart
  */
@@ -2144,7 +2149,8 @@ export const WorkReleaseSchema: GenMessage<WorkRelease> = /*@__PURE__*/
   messageDesc(file_taskgate_v1_executor, 50);
 
 /**
- * WorkAck answers a frame about a task.
+ * WorkAck answers a frame about a task, or, without a task, a `subscribe` that
+ * was not the first one.
  *
  * @generated from message taskgate.v1.WorkAck
  */
@@ -2323,7 +2329,9 @@ export type WorkResponse = Message<"taskgate.v1.WorkResponse"> & {
     case: "ack";
   } | {
     /**
-     * A frame was refused. The stream goes on.
+     * A frame was refused. The stream goes on. With the `request_id` of the first
+     * `subscribe`: Aidbox refuses to be asked for its tasks, and is asked again
+     * from time to time.
      *
      * @generated from field: taskgate.v1.Failure failure = 5;
      */
@@ -2482,7 +2490,9 @@ export const ExecutorService: GenService<{
    * Errors:
    * - INVALID_ARGUMENT (INVALID_REQUEST): no `id`, no `exec_id`.
    * - NOT_FOUND (TASK_UNKNOWN): Aidbox does not know the task.
-   * - FAILED_PRECONDITION (LEASE_SUPERSEDED): the attempt is not the current one.
+   * - NOT_FOUND (SESSION_UNKNOWN): the session was never one of this caller.
+   * - FAILED_PRECONDITION (LEASE_SUPERSEDED): the attempt is not the current one,
+   *   or another session holds it.
    * - FAILED_PRECONDITION (LEASE_EXPIRED): it was not started in time, and is
    *   handed out again.
    * - FAILED_PRECONDITION (TASK_FINISHED, TASK_CANCELLED): the task has ended.
@@ -2501,15 +2511,22 @@ export const ExecutorService: GenService<{
     output: typeof StartTaskResponseSchema;
   },
   /**
-   * HeartbeatTask says that a task is alive and asks what to do. A heartbeat
-   * after the end is no error: it is told to stop, and why.
+   * HeartbeatTask says that a task is alive and asks what to do. The first one
+   * begins a lease here; when the beats stop, the gateway acts as `on_lost` says.
+   * A heartbeat after the end is no error: it is told to stop, and why.
    *
-   * Upstream: `awf.task/notify` with a heartbeat.
+   * Upstream: `awf.task/notify` with a heartbeat, no more often than once in a
+   * heartbeat interval or a third of Aidbox's own timer; one with a message
+   * always.
    * Repeating: safe.
    *
    * Errors:
    * - INVALID_ARGUMENT (INVALID_REQUEST): no `id`, no `exec_id`.
-   * - NOT_FOUND (TASK_UNKNOWN): Aidbox does not know the task.
+   * - NOT_FOUND (TASK_UNKNOWN): Aidbox does not know the task, or it is another
+   *   caller's.
+   * - RESOURCE_EXHAUSTED (TOO_MANY_SESSIONS): no room for another lease.
+   * - UNAVAILABLE (INTERNAL): the lease could not be stored; retry after the
+   *   given delay.
    * - FAILED_PRECONDITION (UPSTREAM_REJECTED): Aidbox refused, and says that the
    *   attempt is in progress.
    * - FAILED_PRECONDITION (UPSTREAM_AUTH): the gateway's credential was refused.
@@ -2525,14 +2542,17 @@ export const ExecutorService: GenService<{
     output: typeof HeartbeatTaskResponseSchema;
   },
   /**
-   * ReportTaskProgress tells how far a task is. It is a heartbeat, too.
+   * ReportTaskProgress tells how far a task is. It is a heartbeat, too: it renews
+   * a lease, but begins none.
    *
-   * Upstream: `awf.task/notify` with a progress.
+   * Upstream: `awf.task/notify` with a progress; of several that wait for Aidbox
+   * the latest.
    * Repeating: safe.
    *
    * Errors:
    * - INVALID_ARGUMENT (INVALID_REQUEST): no `id`, no `exec_id`, no `current`.
-   * - NOT_FOUND (TASK_UNKNOWN): Aidbox does not know the task.
+   * - NOT_FOUND (TASK_UNKNOWN): Aidbox does not know the task, or it is another
+   *   caller's.
    * - FAILED_PRECONDITION (UPSTREAM_REJECTED): Aidbox refused, and says that the
    *   attempt is in progress.
    * - FAILED_PRECONDITION (UPSTREAM_AUTH): the gateway's credential was refused.
@@ -2606,7 +2626,10 @@ export const ExecutorService: GenService<{
   },
   /**
    * Work pushes tasks to a worker, which starts, beats for and ends them on the
-   * same stream.
+   * same stream. Each started task has a lease of its own, which a heartbeat that
+   * names it, a progress or any other frame about it renews. A worker that sends
+   * nothing but `keep_alive` for longer than 1.5 heartbeat intervals is pushed no
+   * tasks until it sends something: beat also without tasks.
    *
    * Upstream: `awf.task/long-poll` for the workers that have free credits, and
    * what the unary RPCs do.
@@ -2618,8 +2641,7 @@ export const ExecutorService: GenService<{
    * - NOT_FOUND (SESSION_UNKNOWN): the session to resume is not there.
    * - ABORTED (LEASE_SUPERSEDED): another stream resumed the session.
    * - RESOURCE_EXHAUSTED (TOO_MANY_SESSIONS): no room for another session.
-   * - UNAVAILABLE (DRAINING): the gateway takes no new work.
-   * - UNIMPLEMENTED (NOT_IMPLEMENTED): this version has no streams yet.
+   * - UNAVAILABLE (DRAINING): the gateway takes no new work, or stops.
    *
    * @generated from rpc taskgate.v1.ExecutorService.Work
    */

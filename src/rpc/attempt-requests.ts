@@ -1,0 +1,71 @@
+import type { FailTaskRequest, SucceedTaskRequest } from "../../gen/taskgate/v1/executor_pb.ts";
+import type { Attempt, TaskOutcome } from "../model/call-result.ts";
+import type { Limits } from "../model/limits.ts";
+import type { TaskProgress, WorkDefinitions } from "../model/work-pool.ts";
+import { jsonText } from "./json-choice.ts";
+import { assertSize, createRequestChecker, type RequestChecker } from "./request-checker.ts";
+import { workflowActionsText } from "./workflow-actions.ts";
+
+/** Adds what is wrong with the definitions that a worker takes. */
+export function checkDefinitions(definitions: WorkDefinitions, checker: RequestChecker): void {
+  if (definitions.taskDefinitions.length === 0 && definitions.workflowDefinitions.length === 0) {
+    checker.add("task_definitions", "is required unless workflow_definitions is set");
+  }
+  definitions.taskDefinitions.forEach((name, index) => {
+    checker.requireText(`task_definitions[${index}]`, name);
+  });
+  definitions.workflowDefinitions.forEach((name, index) => {
+    checker.requireText(`workflow_definitions[${index}]`, name);
+  });
+}
+
+/** Adds what is wrong with the name of an attempt. */
+export function checkAttempt(attempt: Attempt, checker: RequestChecker): void {
+  checker.requireText("id", attempt.id);
+  checker.requireText("exec_id", attempt.execId);
+}
+
+/** Reads how far an attempt is, or throws what is wrong with it. */
+export function checkProgress(
+  request: Attempt & { current?: bigint | undefined; total?: bigint | undefined; unit: string },
+  checker: RequestChecker = createRequestChecker(),
+): TaskProgress {
+  checkAttempt(request, checker);
+  checker.add("current", request.current === undefined ? "is required" : undefined);
+  checker.text("unit", request.unit);
+  checker.throwIfInvalid();
+  const { current = 0n, total, unit } = request;
+  return { current, total, unit };
+}
+
+/** Reads a success, or throws what is wrong with it. */
+export function successOutcome(
+  request: Pick<SucceedTaskRequest, "id" | "execId" | "outcome">,
+  limits: Limits,
+  checker: RequestChecker = createRequestChecker(),
+): TaskOutcome {
+  checkAttempt(request, checker);
+  const { id, execId, outcome } = request;
+  const rules = { maxDepth: limits.maxPayloadDepth };
+  const json =
+    outcome.case === "actions"
+      ? workflowActionsText(outcome.value, rules, checker)
+      : jsonText(outcome, "", rules, checker);
+  checker.throwIfInvalid();
+  assertSize("result", json ?? "", limits.maxPayloadBytes);
+  return { verb: "success", id, execId, json };
+}
+
+/** Reads a failure, or throws what is wrong with it. */
+export function failOutcome(
+  request: Pick<FailTaskRequest, "id" | "execId" | "reason">,
+  limits: Limits,
+  checker: RequestChecker = createRequestChecker(),
+): TaskOutcome {
+  checkAttempt(request, checker);
+  const { id, execId, reason } = request;
+  const json = jsonText(reason, "", { maxDepth: limits.maxPayloadDepth }, checker);
+  checker.throwIfInvalid();
+  assertSize("error", json ?? "", limits.maxPayloadBytes);
+  return { verb: "fail", id, execId, json };
+}
