@@ -22,6 +22,8 @@ export interface GatewayWorkDeps {
 export interface GatewayWork {
   pool: WorkPool;
   beats: TaskBeats;
+  /** Whether anybody may hold a task of Aidbox. */
+  hasHolders(): boolean;
   /** Aidbox has said that a task is over: whoever has it hears of it at once. */
   onTaskOver(taskId: string, cause: ErrorReason): Promise<void>;
 }
@@ -60,6 +62,7 @@ export function joinWork(deps: GatewayWorkDeps): GatewayWork {
   return {
     pool,
     beats,
+    hasHolders: () => book.size > 0 || pool.size > 0,
     async onTaskOver(taskId, cause) {
       pool.ended(taskId, cause);
       for (const task of book.attemptsOf("aidbox", taskId)) {

@@ -47,6 +47,8 @@ export interface LeaseBook {
   readonly size: number;
   /** Holds what is stored, each for its full time, and begins to watch. */
   start(): Promise<void>;
+  /** Resolves when what is stored is held. */
+  readonly started: Promise<void>;
   /** Watches no longer. Nothing is reported as lost any more. */
   stop(): void;
   /**

@@ -104,6 +104,8 @@ export type Joined =
 export interface WorkPool {
   /** Within which time a task that was given must be started. */
   readonly startTimeoutMs: number;
+  /** How many sessions there are. */
+  readonly size: number;
   join(subscription: WorkSubscription, listener: WorkerListener): Joined;
   /** A task is over, whoever has it. */
   ended(taskId: string, cause: ErrorReason): void;

@@ -106,7 +106,7 @@ export function createClientRpcs(deps: ExecutorDeps): ClientRpcs {
       const aidbox = requireAidbox(deps.upstream);
       checkId(request.id);
       const result = await aidbox.cancelWorkflow(request.id, context.signal);
-      if (result.kind === "ok") {
+      if (result.kind === "ok" && aidbox.hasHolders()) {
         await tellOfWorkflow(aidbox, request.id, context.signal);
       }
       return { workflow: unwrap(result, context) };

@@ -64,6 +64,8 @@ export interface ExecutorUpstream {
 export interface ExecutorWork {
   pool: WorkPool;
   beats: TaskBeats;
+  /** Whether anybody here holds a task. */
+  hasHolders(): boolean;
   /** Aidbox has said that a task is over. */
   onTaskOver(taskId: string, cause: ErrorReason): Promise<void>;
 }

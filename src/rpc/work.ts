@@ -143,6 +143,10 @@ export function serveWork(
         checker.throwIfInvalid();
         const { taskDefinitions, workflowDefinitions, sessionId } = frame;
         const definitions = { taskDefinitions, workflowDefinitions };
+        if (sessionId !== "") {
+          // What it held before a restart counts against its credits.
+          await deps.leases.started;
+        }
         const joined = pool.join({ ...terms, caller, definitions, sessionId }, listener);
         if (joined.kind === "failed") {
           throw errorFromFailure(joined.failure);

@@ -6,7 +6,7 @@ import type { Attempt, AttemptLease, CallResult } from "../model/call-result.ts"
 import type { LeasedTask } from "../model/lease.ts";
 import type { LeaseBook, LeaseListener } from "../model/lease-book.ts";
 import type { StoppedAttempt, TaskBeats } from "../model/work-pool.ts";
-import { type Entry, keyOf, newEntry, type Offer, type Worker } from "./pooled-worker.ts";
+import { type Entry, hasBegun, keyOf, newEntry, type Offer, type Worker } from "./pooled-worker.ts";
 import { failed, failureOf } from "./work-failures.ts";
 import { takeBackMs, type WorkShare } from "./work-share.ts";
 
@@ -76,10 +76,10 @@ export function createHoldings(deps: HoldingsDeps) {
 
   // The upstream says that an attempt is over.
   function over(worker: Worker, entry: Entry, cause: ErrorReason): void {
-    if (entry.attached !== undefined) {
+    if (entry.starting !== undefined) {
+      entry.overCause ??= cause;
+    } else if (entry.attached !== undefined) {
       book.over(deps.taskOf(entry.attempt), cause).catch(deps.onUnexpectedError);
-    } else if (entry.starting !== undefined) {
-      entry.overCause = cause;
     } else {
       end(worker, entry, cause);
     }
@@ -100,11 +100,18 @@ export function createHoldings(deps: HoldingsDeps) {
     const listener: LeaseListener = {
       onDirective(directive, cause) {
         if (directive === Directive.CANCEL) {
-          end(worker, entry, cause);
+          onLeaseOver(cause);
         }
       },
-      onSuperseded: () => end(worker, entry, ErrorReason.LEASE_SUPERSEDED),
+      onSuperseded: () => onLeaseOver(ErrorReason.LEASE_SUPERSEDED),
     };
+    function onLeaseOver(cause: ErrorReason): void {
+      if (entry.starting === undefined) {
+        end(worker, entry, cause);
+      } else {
+        entry.overCause ??= cause;
+      }
+    }
     entry.offer = undefined;
     entry.attached = book.attach(deps.taskOf(entry.attempt), worker.sessionId, listener);
     return entry.attached !== undefined;
@@ -127,26 +134,52 @@ export function createHoldings(deps: HoldingsDeps) {
 
   const termsOf = ({ caller, terms }: Worker) => ({ caller, onLost: terms.onLost, lostPayload: "" });
 
+  // The lease is on the disk before Aidbox is asked: whatever happens meanwhile, somebody
+  // remembers that the task may have begun.
   async function begin(worker: Worker, entry: Entry, offered: Offer): Promise<CallResult<Task | undefined>> {
-    const started = await startUpstream(entry.attempt, offered);
-    const opened =
-      started.kind === "ok"
-        ? await book.hold(deps.taskOf(entry.attempt), termsOf(worker), worker.sessionId)
-        : started;
-    if (opened.kind === "failed") {
-      withdraw(worker, entry, opened.failure.reason);
+    const task = deps.taskOf(entry.attempt);
+    const opened = await book.hold(task, termsOf(worker), worker.sessionId);
+    if (opened.kind !== "open" || !attach(worker, entry)) {
+      const failure =
+        opened.kind === "failed"
+          ? opened.failure
+          : failureOf(ErrorReason.LEASE_EXPIRED, "the task was over before it had begun", entry.attempt);
+      withdraw(worker, entry, failure.reason);
       share().settle(worker);
-      return opened;
+      return { kind: "failed", failure };
     }
-    const isHeld = attach(worker, entry);
+    const stopBeating = beatWhileStarting(entry);
+    const started = await startUpstream(entry.attempt, offered);
+    stopBeating();
     entry.starting = undefined;
-    if (isHeld && entry.overCause === undefined) {
+    const cause = started.kind === "failed" ? started.failure.reason : entry.overCause;
+    if (cause === undefined) {
+      entry.attached?.beat();
       return started;
     }
-    const cause = entry.overCause ?? ErrorReason.LEASE_EXPIRED;
-    await book.over(deps.taskOf(entry.attempt), cause);
-    end(worker, entry, cause);
-    return failed(cause, "the task was over before it had begun", entry.attempt);
+    if (started.kind === "failed") {
+      withdraw(worker, entry, cause);
+      share().settle(worker);
+    } else {
+      end(worker, entry, cause);
+    }
+    // Where nobody knows whether it has begun, it is the lease that ends it.
+    if (cause !== ErrorReason.UPSTREAM_UNCERTAIN) {
+      await book.over(task, cause);
+    }
+    return started.kind === "failed"
+      ? started
+      : failed(cause, "the task was over before it had begun", entry.attempt);
+  }
+
+  // It is Aidbox that is waited for, not the worker.
+  function beatWhileStarting(entry: Entry): () => void {
+    const beat = () => {
+      entry.attached?.beat();
+      cancel = setTimer(beat, book.durationMs / 3);
+    };
+    let cancel = setTimer(beat, book.durationMs / 3);
+    return () => cancel();
   }
 
   async function startUpstream(attempt: Attempt, { takenMs }: Offer): Promise<CallResult<Task>> {
@@ -197,7 +230,7 @@ export function createHoldings(deps: HoldingsDeps) {
   }
 
   function beatFor(worker: Worker, entry: Entry): number | undefined {
-    const answer = entry.attached?.beat();
+    const answer = hasBegun(entry) ? entry.attached?.beat() : undefined;
     if (answer !== undefined) {
       beats
         .beat(entry.attempt, "")

@@ -70,7 +70,9 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
   const { store, ids, durationMs, now, steadyNow, setTimer } = deps;
   // In the order in which they run out: who beats goes to the end.
   const held = new Map<string, Held>();
+  const bySession = new Map<string, Set<Held>>();
   const pause = createPauseDetector(steadyNow, now, maxPauseMs);
+  const started = Promise.withResolvers<void>();
   let suspects = new Set<Held>();
   let isDraining = false;
   let isStopped = false;
@@ -88,15 +90,34 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
   }
 
   function hold(record: LeaseRecord): Held {
+    const name = nameOf(record.task);
+    const before = held.get(name);
+    if (before !== undefined) {
+      remove(name, before);
+    }
     const lease: Held = { record, lastBeatMs: now(), dueMs: 0, listener: undefined };
-    renew(nameOf(record.task), lease);
+    renew(name, lease);
+    const own = bySession.get(record.sessionId) ?? new Set();
+    bySession.set(record.sessionId, own.add(lease));
     return lease;
+  }
+
+  function remove(name: string, lease: Held): void {
+    held.delete(name);
+    const { sessionId } = lease.record;
+    const own = bySession.get(sessionId);
+    own?.delete(lease);
+    if (own?.size === 0) {
+      bySession.delete(sessionId);
+    }
   }
 
   function drop(name: string, cause: ErrorReason): Held | undefined {
     const lease = held.get(name);
-    held.delete(name);
-    lease?.listener?.onDirective(Directive.CANCEL, cause);
+    if (lease !== undefined) {
+      remove(name, lease);
+      lease.listener?.onDirective(Directive.CANCEL, cause);
+    }
     return lease;
   }
 
@@ -147,7 +168,7 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
   // Only if no other one has come meanwhile.
   function forget(name: string, lease: Held): void {
     if (held.get(name) === lease) {
-      held.delete(name);
+      remove(name, lease);
     }
   }
 
@@ -287,7 +308,10 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
         }
       }
       tick();
+      started.resolve();
     },
+
+    started: started.promise,
 
     stop() {
       isStopped = true;
@@ -333,8 +357,7 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
       };
     },
 
-    tasksOf: (sessionId) =>
-      Array.from(held.values(), ({ record }) => record).filter((record) => record.sessionId === sessionId),
+    tasksOf: (sessionId) => Array.from(bySession.get(sessionId) ?? [], ({ record }) => record),
 
     attemptsOf: (upstream, taskId) =>
       Array.from(held.values(), ({ record }) => record.task).filter(

@@ -92,6 +92,11 @@ export function covers({ taskDefinitions, workflowDefinitions }: WorkDefinitions
     ? taskDefinitions.includes(task.definition)
     : workflowDefinitions.includes(task.decision.workflowDefinition);
 }
+/** Whether the upstream has said yes to its start. */
+export function hasBegun({ attached, starting }: Entry): boolean {
+  return attached !== undefined && starting === undefined;
+}
+
 /** How many credits a worker has used. */
 export function takenOf({ entries, ending }: Worker): number {
   let taken = entries.size;

@@ -129,6 +129,9 @@ export function createWorkPool(deps: WorkPoolDeps): WorkPool {
 
   return {
     startTimeoutMs,
+    get size() {
+      return workers.size;
+    },
 
     join(subscription, listener) {
       const { caller, sessionId } = subscription;

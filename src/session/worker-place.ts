@@ -4,7 +4,7 @@ import type { Attempt } from "../model/call-result.ts";
 import type { LeaseBook } from "../model/lease-book.ts";
 import type { PooledWorker, TaskBeats, WorkerListener } from "../model/work-pool.ts";
 import type { Holdings } from "./holdings.ts";
-import { keyOf, type Offer, type Worker } from "./pooled-worker.ts";
+import { hasBegun, keyOf, type Offer, type Worker } from "./pooled-worker.ts";
 import { alreadyBegun, failureOf, notBegun } from "./work-failures.ts";
 import type { WorkShare } from "./work-share.ts";
 
@@ -122,7 +122,7 @@ export function createPlace(
 
     notBegun(attempt) {
       const entry = worker.entries.get(keyOf(attempt));
-      return entry === undefined || entry.attached !== undefined ? undefined : notBegun(attempt);
+      return entry === undefined || hasBegun(entry) ? undefined : notBegun(attempt);
     },
 
     ending(attempt) {

@@ -36,6 +36,7 @@ describe("the short form of the torture", () => {
   });
 
   const workers = {
+    kills: 0,
     workers: 12,
     limit: 3,
     tasks: 240,

@@ -157,6 +157,7 @@ function usePool({ leaseMs = 30_000 } = {}) {
   async function begin(worker: PooledWorker, id: string) {
     const attempt = { id, execId: id.replace("t", "e") };
     const starting = worker.start(attempt, "r");
+    await settle();
     starts
       .findLast((start) => start.attempt.id === id)
       ?.answer({ kind: "ok", value: create(TaskSchema, attempt) });
@@ -350,6 +351,7 @@ describe("a task on its way", () => {
     const worker = join();
     await open()[0]?.answer(1);
     const starting = worker.start(attempt("t1"), "r");
+    await settle();
     const answer = (reason: ErrorReason) =>
       starts.at(-1)?.answer({ kind: "failed", failure: createFailure(reason, "no") });
     // Surely not taken: it is tried again.
@@ -361,11 +363,33 @@ describe("a task on its way", () => {
     expect(asked()).toBe(1);
   });
 
+  test("of which nobody knows whether it has begun is reported as lost, and is not its worker's", async () => {
+    const { join, open, starts, asked, attempt, clock, lost, book, ended } = usePool({ leaseMs: 3000 });
+    await book.start();
+    const worker = join();
+    await open()[0]?.answer(1);
+    const starting = worker.start(attempt("t1"), "r");
+    await settle();
+    // However long Aidbox takes: it is not the worker that is silent.
+    for (let beats = 0; beats < 10; beats += 1) {
+      await clock.advance(500);
+      worker.touch();
+    }
+    expect(lost).toEqual([]);
+    starts[0]?.answer({ kind: "failed", failure: createFailure(ErrorReason.UPSTREAM_UNCERTAIN, "no") });
+    expect(await starting).toMatchObject({ failure: { reason: ErrorReason.UPSTREAM_UNCERTAIN } });
+    expect(asked()).toBe(1);
+    await clock.advance(4000);
+    expect([lost, ended]).toEqual([["t1"], ["t1"]]);
+    expect(worker.heard).toEqual([]);
+  });
+
   test("that is cancelled while it begins is over when it has begun", async () => {
     const { join, open, begin, pool, starts, asked, ended } = usePool();
     const worker = join();
     await open()[0]?.answer(1);
     const starting = worker.start({ id: "t1", execId: "e1" }, "");
+    await settle();
     pool.ended("t1", ErrorReason.TASK_CANCELLED);
     starts[0]?.answer({ kind: "ok", value: create(TaskSchema, { id: "t1", execId: "e1" }) });
     expect(await starting).toMatchObject({ failure: { reason: ErrorReason.TASK_CANCELLED } });

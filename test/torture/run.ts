@@ -14,7 +14,7 @@ import { killScenario } from "./scenarios/kill.ts";
 import { outage } from "./scenarios/outage.ts";
 import { races } from "./scenarios/races.ts";
 import { slowCallback } from "./scenarios/slow-callback.ts";
-import { workersScenario } from "./scenarios/workers.ts";
+import { workerResumeScenario, workersScenario } from "./scenarios/workers.ts";
 
 const scenarios: ReadonlyMap<string, Scenario> = new Map([
   ["kill", killScenario],
@@ -25,6 +25,7 @@ const scenarios: ReadonlyMap<string, Scenario> = new Map([
   ["disk-full", diskFull],
   ["clock", clock],
   ["workers", workersScenario],
+  ["worker-resume", workerResumeScenario],
   ["big-start", bigStart],
 ]);
 

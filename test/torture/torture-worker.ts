@@ -88,6 +88,7 @@ export function startTortureWorker(options: TortureWorkerOptions): TortureWorker
     if (isDead) {
       return;
     }
+    unheard.length = 0;
     // What it did not know to have begun is another's now.
     for (const task of held.values()) {
       if (task.phase === "pushed" || task.phase === "starting") {

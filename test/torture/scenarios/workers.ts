@@ -16,6 +16,8 @@ export interface WorkersOptions {
   /** How long a task takes, at most. */
   maxWorkMs: number;
   leaseMs: number;
+  /** How often the gateway is killed. */
+  kills: number;
   /** The safeguard: what a dead worker held is reported as failed. */
   hasLeases: boolean;
   /** So long nothing may happen before what is left counts as lost. */
@@ -36,6 +38,7 @@ export const workersScenario: Scenario = {
       tasksPerSecond: 150,
       maxWorkMs: 3000,
       leaseMs: 4000,
+      kills: 0,
       hasLeases: true,
       stallMs: 30_000,
     }),
@@ -47,9 +50,28 @@ export const workersScenario: Scenario = {
       tasksPerSecond: 150,
       maxWorkMs: 3000,
       leaseMs: 4000,
+      kills: 0,
       hasLeases: false,
       stallMs: 15_000,
     }),
+};
+
+/** The same while the gateway itself is killed, and comes back. */
+export const workerResumeScenario: Scenario = {
+  timeoutMs: 400_000,
+  run: (context) => runWorkers(context, { ...resuming, hasLeases: true }),
+  control: (context) => runWorkers(context, { ...resuming, tasks: 1500, kills: 2, hasLeases: false }),
+};
+
+const resuming = {
+  workers: 40,
+  limit: 4,
+  tasks: 4000,
+  tasksPerSecond: 80,
+  maxWorkMs: 1500,
+  leaseMs: 4000,
+  kills: 6,
+  stallMs: 45_000,
 };
 
 const definition = "torture/work";
@@ -65,7 +87,9 @@ export async function runWorkers(context: Context, options: WorkersOptions): Pro
     },
   });
   const { aidbox } = stage.sandbox;
-  // Only the gateway's own switch can bring back in time what a dead worker held.
+  // Only the gateway's own switch can bring back in time what a dead worker held. But a
+  // gateway that is killed between Aidbox's yes to a start and its note of it leaves the
+  // task to Aidbox: one that nobody ever beat for.
   aidbox.definitions.define(definition, {
     inProgressTimeout: 3_600_000,
     allowedRetryCount: 1000,
@@ -119,7 +143,9 @@ export async function runWorkers(context: Context, options: WorkersOptions): Pro
     context.defer(() => clearTimeout(timer));
   }
 
+  const killing = killGateways();
   await createTasks();
+  await killing;
   await untilEnded();
 
   const ended = aidbox.tasks.list();
@@ -192,6 +218,14 @@ export async function runWorkers(context: Context, options: WorkersOptions): Pro
       "p99 ms": percentile(waitsMs, 0.99).toFixed(1),
     },
   };
+
+  async function killGateways(): Promise<void> {
+    for (let killed = 0; killed < options.kills; killed += 1) {
+      await sleep((durationMs / options.kills) * (0.5 + random() / 2));
+      await stage.gateway().kill();
+      await stage.start();
+    }
+  }
 
   async function createTasks(): Promise<void> {
     const startMs = performance.now();
