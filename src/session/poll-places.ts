@@ -22,8 +22,11 @@ export function createPollPlaces(count: number): PollPlaces {
     },
     leave() {
       taken -= 1;
-      const [wake] = waiting;
-      if (wake !== undefined) {
+      // Whoever is woken may want it no more.
+      for (const wake of waiting) {
+        if (taken >= count) {
+          return;
+        }
         waiting.delete(wake);
         wake();
       }

@@ -87,9 +87,7 @@ export async function runWorkers(context: Context, options: WorkersOptions): Pro
     },
   });
   const { aidbox } = stage.sandbox;
-  // Only the gateway's own switch can bring back in time what a dead worker held. But a
-  // gateway that is killed between Aidbox's yes to a start and its note of it leaves the
-  // task to Aidbox: one that nobody ever beat for.
+  // Only the gateway's own switch can bring back in time what a dead worker held.
   aidbox.definitions.define(definition, {
     inProgressTimeout: 3_600_000,
     allowedRetryCount: 1000,
