@@ -49,6 +49,7 @@ export function joinWork(deps: GatewayWorkDeps): GatewayWork {
     start: aidbox.startSurely,
     taskOf: attemptTask,
     maxWorkers,
+    heartbeatIntervalMs: deps.heartbeatIntervalMs,
     now: clock.now,
     steadyNow: deps.steadyNow,
     setTimer: clock.setTimer,

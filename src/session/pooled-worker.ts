@@ -50,7 +50,8 @@ export interface Worker {
   listener: WorkerListener | undefined;
   isOpen: boolean;
   lastBeatMs: number;
-  dueMs: number;
+  /** When it was heard last. Steady clock. */
+  heardMs: number;
   /** How many places it is counted with. */
   free: number;
 }

@@ -39,7 +39,7 @@ export function createWorkPool(deps: WorkPoolDeps): WorkPool {
   function touch(worker: Worker): void {
     const wasPresent = share.isPresent(worker);
     worker.lastBeatMs = now();
-    worker.dueMs = steadyNow() + book.durationMs;
+    worker.heardMs = steadyNow();
     if (!wasPresent) {
       share.settle(worker);
     }
@@ -51,8 +51,10 @@ export function createWorkPool(deps: WorkPoolDeps): WorkPool {
     const wasPaused = pause.wasPaused();
     for (const worker of workers.values()) {
       if (wasPaused) {
-        worker.dueMs = Math.max(worker.dueMs, steadyNow() + book.durationMs);
-      } else if (worker.dueMs <= steadyNow()) {
+        worker.heardMs = steadyNow();
+      } else if (worker.free > 0 && !share.isPresent(worker)) {
+        share.count(worker);
+      } else if (steadyNow() - worker.heardMs >= book.durationMs) {
         regain(worker, holdings.withdrawOffers(worker));
         if (worker.listener === undefined && worker.entries.size === 0) {
           workers.delete(worker.sessionId);
@@ -109,7 +111,7 @@ export function createWorkPool(deps: WorkPoolDeps): WorkPool {
       listener: undefined,
       isOpen: false,
       lastBeatMs: now(),
-      dueMs: 0,
+      heardMs: Number.NEGATIVE_INFINITY,
       free: 0,
     };
     workers.set(worker.sessionId, worker);
@@ -184,7 +186,7 @@ export function createWorkPool(deps: WorkPoolDeps): WorkPool {
         worker: worker.terms.worker,
         createMs: worker.createMs,
         lastBeatMs: worker.lastBeatMs,
-        leaseExpireMs: Math.floor(now() + Math.max(0, worker.dueMs - steadyNow())),
+        leaseExpireMs: Math.floor(now() + Math.max(0, worker.heardMs + book.durationMs - steadyNow())),
         isConnected: worker.listener !== undefined,
         taskIds: Array.from(worker.entries.values(), ({ attempt }) => attempt.id),
       })),

@@ -25,6 +25,8 @@ export interface WorkShareDeps
     over(worker: Worker, entry: Entry, cause: ErrorReason): void;
     holderOf(taskId: string): { worker: Worker; entry: Entry } | undefined;
   };
+  /** How often a worker should beat. */
+  heartbeatIntervalMs: number;
   /** A clock that nobody sets. */
   steadyNow: () => number;
   onRefused: (definitions: WorkDefinitions, failure: Failure) => void;
@@ -39,7 +41,9 @@ export type WorkShare = ReturnType<typeof createWorkShare>;
 export const takeBackMs = 10_000;
 /** Within which time a task that was given must be started. */
 export const startTimeoutMs = 4000;
-const lateMs = 1000;
+// Who has not taken a task up for so long, or should have beaten, is given no more.
+const lateMs = 500;
+const overdue = 1.5;
 const giveUntilMs = takeBackMs - startTimeoutMs - 1000;
 const maxTasksPerWorker = 1000;
 // Fewer than there are connections for it.
@@ -59,7 +63,10 @@ export function createWorkShare(deps: WorkShareDeps) {
   let isTaking = false;
 
   const isPresent = (worker: Worker) =>
-    !isDraining && worker.listener !== undefined && worker.isOpen && worker.dueMs > steadyNow();
+    !isDraining &&
+    worker.listener !== undefined &&
+    worker.isOpen &&
+    steadyNow() - worker.heardMs <= deps.heartbeatIntervalMs * overdue;
   function count(worker: Worker): void {
     const { group, terms } = worker;
     const isReady = isPresent(worker) && worker.late === 0;
@@ -169,7 +176,7 @@ export function createWorkShare(deps: WorkShareDeps) {
   function give(offered: Offer): boolean {
     for (const group of takersOf(offered)) {
       for (const worker of group.ring) {
-        if (!offered.shunned.has(worker.sessionId)) {
+        if (isPresent(worker) && !offered.shunned.has(worker.sessionId)) {
           push(worker, offered);
           return true;
         }
@@ -190,7 +197,7 @@ export function createWorkShare(deps: WorkShareDeps) {
   function push(worker: Worker, offered: Offer): void {
     const { id, execId } = offered.task;
     const entry = newEntry({ id, execId }, offered);
-    // Who has not taken one up gets no more: it may be dead.
+    // It may be dead.
     const onLate = () => {
       worker.late += 1;
       entry.cancelTimer = () => {

@@ -2627,7 +2627,8 @@ export const ExecutorService: GenService<{
    * Work pushes tasks to a worker, which starts, beats for and ends them on the
    * same stream. Each started task has a lease of its own, which a heartbeat that
    * names it, a progress or any other frame about it renews. A worker that sends
-   * nothing but `keep_alive` for as long as a lease lasts is pushed no more tasks.
+   * nothing but `keep_alive` for longer than 1.5 heartbeat intervals is pushed no
+   * tasks until it sends something: beat also without tasks.
    *
    * Upstream: `awf.task/long-poll` for the workers that have free credits, and
    * what the unary RPCs do.
