@@ -81,6 +81,15 @@ export function failureOfError(error: unknown): Failure {
   );
 }
 
+/** The error that ends a stream. Of anything but a `ConnectError` the caller hears nothing more. */
+export function streamError(thrown: unknown, onUnexpectedError: (error: unknown) => void): ConnectError {
+  if (thrown instanceof ConnectError) {
+    return thrown;
+  }
+  onUnexpectedError(thrown);
+  return new ConnectError("internal error", Code.Internal);
+}
+
 const reasonsByCode = new Map<Code, ErrorReason>([
   [Code.InvalidArgument, ErrorReason.INVALID_REQUEST],
   [Code.ResourceExhausted, ErrorReason.PAYLOAD_TOO_LARGE],

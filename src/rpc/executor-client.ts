@@ -25,6 +25,7 @@ import {
 } from "./executor-upstream.ts";
 import { paramsText } from "./json-choice.ts";
 import { assertSize, createRequestChecker, type RequestChecker } from "./request-checker.ts";
+import { checkRequestId } from "./submit-options.ts";
 
 type ClientRpcs = Pick<
   ServiceImpl<typeof ExecutorService>,
@@ -236,7 +237,7 @@ function checkCreate(
   if (request.executeTime !== "" && !dateTime.test(request.executeTime)) {
     checker.add("execute_time", "must be YYYY-MM-DDThh:mm:ss, with or without a zone");
   }
-  checker.text("request_id", request.requestId);
+  checkRequestId(request.requestId, checker);
   checker.throwIfInvalid();
   assertSize("params", params, deps.limits.maxPayloadBytes);
   return { id: request.id || derivedId(request.requestId, context) || deps.randomId(), params };

@@ -1,6 +1,6 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
+import { Code, type HandlerContext } from "@connectrpc/connect";
 import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import { DeliveryState, type Failure, type Receipt } from "../../gen/taskgate/v1/receipt_pb.ts";
 import {
@@ -16,7 +16,7 @@ import type { Attached, BeatAnswer, LeaseBook, LeaseListener } from "../model/le
 import type { Limits } from "../model/limits.ts";
 import type { Submission, SubmitOptions } from "../model/submission.ts";
 import { callerKey } from "./caller.ts";
-import { errorFromFailure, failureOfError, invalidRequest } from "./errors.ts";
+import { errorFromFailure, failureOfError, invalidRequest, streamError } from "./errors.ts";
 import { type FrameStream, serveFrames } from "./frame-stream.ts";
 import { directiveOf, type LeaseTimes } from "./heartbeat-answer.ts";
 import { limitsMessage } from "./limits-message.ts";
@@ -110,13 +110,7 @@ export function serveTracked<
       setTimer: deps.setTimer,
       open: deps.openStreams,
       onUnexpectedError: deps.onUnexpectedError,
-      errorOf(thrown) {
-        if (thrown instanceof ConnectError) {
-          return thrown;
-        }
-        deps.onUnexpectedError(thrown);
-        return new ConnectError("internal error", Code.Internal);
-      },
+      errorOf: (thrown) => streamError(thrown, deps.onUnexpectedError),
     },
     (stream: FrameStream<Response>) => {
       let opening: Opening | undefined;

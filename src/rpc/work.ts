@@ -1,6 +1,6 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
+import { Code, type HandlerContext } from "@connectrpc/connect";
 import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import {
   type Task,
@@ -26,11 +26,12 @@ import {
   successOutcome,
 } from "./attempt-requests.ts";
 import { callerKey } from "./caller.ts";
-import { errorFromFailure, failureOfError, invalidRequest } from "./errors.ts";
+import { errorFromFailure, failureOfError, invalidRequest, streamError } from "./errors.ts";
 import { serveFrames } from "./frame-stream.ts";
 import { directiveOf, onLostOf } from "./heartbeat-answer.ts";
 import { limitsMessage } from "./limits-message.ts";
 import { createRequestChecker } from "./request-checker.ts";
+import { checkRequestId } from "./submit-options.ts";
 import type { StreamDeps } from "./tracked-stream.ts";
 
 export interface WorkDeps extends StreamDeps {
@@ -66,11 +67,13 @@ export function serveWork(
       setTimer: deps.setTimer,
       open: deps.openStreams,
       onUnexpectedError: deps.onUnexpectedError,
-      errorOf: (thrown) => ConnectError.from(thrown, Code.Internal),
+      errorOf: (thrown) => streamError(thrown, deps.onUnexpectedError),
     },
     (stream) => {
       let worker: PooledWorker | undefined;
       let subscribeId = "";
+      // In the lane the call's own signal does not abort when the call has been answered.
+      const over = new AbortController();
       let mayEnd = false;
       let underWay = 0;
 
@@ -129,6 +132,9 @@ export function serveWork(
       // Answers a frame that is wrong in itself.
       function checked(requestId: string, run: () => void): void {
         try {
+          const checker = createRequestChecker();
+          checkRequestId(requestId, checker);
+          checker.throwIfInvalid();
           run();
         } catch (error) {
           refuse(requestId, failureOfError(error));
@@ -245,7 +251,7 @@ export function serveWork(
           if (submission.kind === "failed" || submission.receipt.state !== DeliveryState.STORED) {
             return;
           }
-          const last = await submission.ended(context.signal);
+          const last = await submission.ended(over.signal);
           if (last.receipt.state !== DeliveryState.STORED) {
             answerOutcome(requestId, said, { kind: "accepted", ...last });
           }
@@ -274,7 +280,7 @@ export function serveWork(
           requestId: requestId === "" ? "" : `${sessionId}/${requestId}`,
           sessionId,
           timeoutMs: () => undefined,
-          signal: context.signal,
+          signal: over.signal,
         });
       }
 
@@ -349,6 +355,7 @@ export function serveWork(
           endIfDone();
         },
         onClose() {
+          over.abort();
           worker?.leave();
         },
       };

@@ -1117,7 +1117,7 @@ export type SucceedTaskRequest = Message<"taskgate.v1.SucceedTaskRequest"> & {
 
   /**
    * Makes repeating the call safe: the same id is answered with the first
-   * call's receipt.
+   * call's receipt. At most 256 bytes.
    *
    * @generated from field: string request_id = 7;
    */
@@ -1219,7 +1219,7 @@ export type FailTaskRequest = Message<"taskgate.v1.FailTaskRequest"> & {
 
   /**
    * Makes repeating the call safe: the same id is answered with the first
-   * call's receipt.
+   * call's receipt. At most 256 bytes.
    *
    * @generated from field: string request_id = 6;
    */
@@ -1329,7 +1329,8 @@ export type CreateTaskRequest = Message<"taskgate.v1.CreateTaskRequest"> & {
   executeTime: string;
 
   /**
-   * Makes repeating the call safe: the same id names the same task.
+   * Makes repeating the call safe: the same id names the same task. At
+   * most 256 bytes.
    *
    * @generated from field: string request_id = 7;
    */
@@ -1613,6 +1614,7 @@ export type CreateWorkflowRequest = Message<"taskgate.v1.CreateWorkflowRequest">
 
   /**
    * Makes repeating the call safe: the same id names the same workflow.
+   * At most 256 bytes.
    *
    * @generated from field: string request_id = 7;
    */
@@ -2198,7 +2200,8 @@ export const WorkAckSchema: GenMessage<WorkAck> = /*@__PURE__*/
  */
 export type WorkRequest = Message<"taskgate.v1.WorkRequest"> & {
   /**
-   * Chosen by the client, and echoed by the frame that answers this one.
+   * Chosen by the client, and echoed by the frame that answers this one. At
+   * most 256 bytes.
    *
    * @generated from field: string request_id = 1;
    */
