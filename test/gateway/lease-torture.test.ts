@@ -5,7 +5,6 @@ import { expect, test } from "vitest";
 import type { Verdict } from "../torture/judge.ts";
 import { createRandom } from "../torture/random.ts";
 import { type Context, withContext } from "../torture/scenario.ts";
-import { runFloods } from "../torture/scenarios/floods.ts";
 import { runLostWorkers } from "../torture/scenarios/lost-workers.ts";
 import { runResumes } from "../torture/scenarios/resumes.ts";
 
@@ -51,28 +50,4 @@ test("and the same without their sessions is found out", { timeout }, async () =
   const options = { ...broken, streams: 10, keepsSession: false };
   const { problems } = await inContext((context) => runResumes(context, options));
   expect(problems).toContainEqual(expect.stringMatching(/arrived as RUNNING begun.*RUNNING begun/));
-});
-
-const flood = {
-  reports: 2000,
-  beats: 3000,
-  unread: 4500,
-  unreadBytes: 4096,
-  logStreams: 2,
-  logs: 10,
-  logBytes: 1_000_000,
-  leaseMs: 1500,
-  maxGrowthMiB: 256,
-  maxNeighbourMs: 5000,
-};
-
-test("a flood is answered, or slowed down, and disturbs nobody", { timeout }, async () => {
-  const { problems } = await inContext((context) => runFloods(context, { ...flood, isUnread: true }));
-  expect(problems).toEqual([]);
-});
-
-test("and the same where the one who is not to read does is found out", { timeout }, async () => {
-  const options = { ...flood, reports: 10, beats: 10, unread: 500, logs: 1, isUnread: false };
-  const { problems } = await inContext((context) => runFloods(context, options));
-  expect(problems).toContainEqual(expect.stringMatching(/was slowed by nothing/));
 });
