@@ -56,7 +56,7 @@ export function joinCallbackProgress(orchestrator: Orchestrator, outbox: () => O
       return { kind: "accepted" };
     }
     if (accepted.has(key) && isOver(result)) {
-      leases.ended(task, ErrorReason.TASK_CANCELLED);
+      leases.ended(task, ErrorReason.TASK_CANCELLED, caller);
       return { kind: "over", cause: ErrorReason.TASK_CANCELLED };
     }
     return { kind: "failed", failure: result.failure, isInDoubt: result.kind === "inDoubt" };

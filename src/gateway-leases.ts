@@ -98,7 +98,7 @@ export function joinLeases(deps: GatewayLeasesDeps): GatewayLeases {
         return;
       }
       if (row.state === DeliveryState.STORED) {
-        book.ended(row, ErrorReason.TASK_FINISHED);
+        book.ended(row, ErrorReason.TASK_FINISHED, row.caller);
       } else if (row.state === DeliveryState.REJECTED || row.state === DeliveryState.DISCARDED) {
         book.reopened(row).catch(onUnexpectedError);
       }

@@ -73,8 +73,11 @@ export interface LeaseBook {
   admitBeat(task: LeasedTask, caller: string, sessionId: string): BeatResult | undefined;
   /** A report of a caller's task: a beat, too. Returns why it must not be taken. */
   admit(task: LeasedTask, caller: string, sessionId: string): Failure | undefined;
-  /** The task has ended: its lease, too. */
-  ended(task: Pick<LeasedTask, "upstream" | "key">, cause: ErrorReason): void;
+  /**
+   * The task has ended: its lease, too. What only the upstream knows is remembered for
+   * the caller who had it.
+   */
+  ended(task: Pick<LeasedTask, "upstream" | "key">, cause: ErrorReason, caller: string): void;
   /** The upstream has said that the task is over: so is its lease, for good. */
   over(task: LeasedTask, cause: ErrorReason): Promise<void>;
   /** The task's outcome counts no more: it has its full time again. */

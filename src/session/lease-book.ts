@@ -3,7 +3,9 @@ import type { Failure } from "../../gen/taskgate/v1/receipt_pb.ts";
 import { Directive } from "../../gen/taskgate/v1/session_pb.ts";
 import { drainingFailure } from "../model/failure.ts";
 import type { LeasedTask, LeaseRecord, LeaseTerms, TaskStanding } from "../model/lease.ts";
-import type { BeatAnswer, BeatResult, LeaseBook, LeaseListener, Opened } from "../model/lease-book.ts";
+import type { BeatAnswer, BeatResult, LeaseBook, Opened } from "../model/lease-book.ts";
+import { createGoneTasks } from "./gone-tasks.ts";
+import { createHeldLeases, type HeldLease, leaseName } from "./held-leases.ts";
 import {
   causeOf,
   noRoom,
@@ -15,7 +17,6 @@ import {
   unknownSession,
   unknownTask,
 } from "./lease-failures.ts";
-import { createPauseDetector } from "./pause-detector.ts";
 import type { SessionIds } from "./session-ids.ts";
 
 /** Where leases are kept beside the memory. Each resolves when it is on the disk. */
@@ -49,16 +50,6 @@ export interface LeaseBookDeps {
   onUnexpectedError: (error: unknown) => void;
 }
 
-interface Held {
-  readonly record: LeaseRecord;
-  lastBeatMs: number;
-  dueMs: number;
-  listener: LeaseListener | undefined;
-}
-
-// Nothing that is late by less is a pause, and no lease ends later than by twice this.
-const tickMs = 250;
-const maxPauseMs = 1000;
 const lostRetryMs = 1000;
 const maxGone = 10_000;
 // Of all leases together, in UTF-16 units: each may be as large as a payload.
@@ -74,81 +65,31 @@ export function workerSessionName(caller: string): string {
  * anew after a restart, a pause of the gateway or a jump of the clock.
  */
 export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
-  const { store, ids, durationMs, now, steadyNow, setTimer } = deps;
-  // In the order in which they run out: who beats goes to the end.
-  const held = new Map<string, Held>();
-  const bySession = new Map<string, Set<Held>>();
+  const { store, ids, durationMs, now, setTimer } = deps;
   // How many leases of a task are on their way to the disk.
   const beginning = new Map<string, number>();
-  const pause = createPauseDetector(steadyNow, now, maxPauseMs);
+  const held = createHeldLeases({
+    ...deps,
+    isAwaited: (name) => beginning.has(name),
+    onExpired: (lease) => void lose(lease).catch(deps.onUnexpectedError),
+  });
+  const gone = createGoneTasks(maxGone);
   const started = Promise.withResolvers<void>();
-  // Tasks of which their upstream has said that they are over.
-  const gone = new Map<string, ErrorReason>();
-  let suspects = new Set<Held>();
-  let lostPayloads = 0;
   let isDraining = false;
   let isStopped = false;
-  let cancelTick: () => void = () => undefined;
 
-  const nameOf = ({ upstream, key }: Pick<LeasedTask, "upstream" | "key">) => `${upstream}/${key}`;
-
-  const expireMsOf = (dueMs: number) => Math.floor(now() + Math.max(0, dueMs - steadyNow()));
-
-  function renew(name: string, lease: Held): void {
-    lease.lastBeatMs = now();
-    lease.dueMs = steadyNow() + durationMs;
-    held.delete(name);
-    held.set(name, lease);
-  }
-
-  function hold(record: LeaseRecord): Held {
-    const name = nameOf(record.task);
-    const before = held.get(name);
-    if (before !== undefined) {
-      remove(name, before);
-    }
-    const lease: Held = { record, lastBeatMs: now(), dueMs: 0, listener: undefined };
-    renew(name, lease);
-    const own = bySession.get(record.sessionId) ?? new Set();
-    bySession.set(record.sessionId, own.add(lease));
-    lostPayloads += record.lostPayload.length;
-    return lease;
-  }
-
-  function remove(name: string, lease: Held): void {
-    held.delete(name);
-    const { sessionId, lostPayload } = lease.record;
-    lostPayloads -= lostPayload.length;
-    const own = bySession.get(sessionId);
-    own?.delete(lease);
-    if (own?.size === 0) {
-      bySession.delete(sessionId);
-    }
-  }
-
-  const lostPayloadOf = (name: string) => held.get(name)?.record.lostPayload.length ?? 0;
-
-  function drop(name: string, cause: ErrorReason): Held | undefined {
-    const lease = held.get(name);
-    if (lease !== undefined) {
-      remove(name, lease);
-      lease.listener?.onDirective(Directive.CANCEL, cause);
-    }
-    return lease;
-  }
-
-  function answerOf(lease: Held): BeatAnswer {
+  function answerOf(lease: HeldLease): BeatAnswer {
     return {
       directive: isDraining ? Directive.DRAIN : Directive.CONTINUE,
       cause: isDraining ? ErrorReason.DRAINING : ErrorReason.UNSPECIFIED,
-      leaseExpireMs: expireMsOf(lease.dueMs),
+      leaseExpireMs: held.expireMsOf(lease),
       sessionId: lease.record.sessionId,
     };
   }
 
   // A session is of one task, or of a worker that holds several.
   function isGenuine(sessionId: string, task: LeasedTask, caller: string): boolean {
-    return ids.isGenuine(sessionId, nameOf(task)) || ids.isGenuine(sessionId, workerSessionName(caller));
+    return ids.isGenuine(sessionId, leaseName(task)) || ids.isGenuine(sessionId, workerSessionName(caller));
   }
 
   // What is wrong with a session that speaks for a task that another one holds.
@@ -160,13 +101,14 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
     task: LeasedTask,
     terms: LeaseTerms,
     sessionId: string,
-  ): Promise<Held | { standing: TaskStanding } | { failure: Failure }> {
-    const name = nameOf(task);
-    if (!held.has(name) && held.size + beginning.size >= deps.maxLeases) {
+  ): Promise<HeldLease | { standing: TaskStanding } | { failure: Failure }> {
+    const name = leaseName(task);
+    if (held.get(name) === undefined && held.size + beginning.size >= deps.maxLeases) {
       return { failure: tooManySessions(deps.maxLeases) };
     }
     const { caller, onLost, lostPayload } = terms;
-    if (lostPayloads - lostPayloadOf(name) + lostPayload.length > maxLostPayloads) {
+    const replaced = held.get(name)?.record.lostPayload.length ?? 0;
+    if (held.lostPayloadLength - replaced + lostPayload.length > maxLostPayloads) {
       return { failure: tooManyLostPayloads() };
     }
     const record = { task, caller, sessionId, onLost, lostPayload, createMs: now() };
@@ -179,7 +121,7 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
       // Not before: whose the task is, and whether it is over, only the store knows. And in
       // this very step, because an outcome behind it is told in the next one.
       const before = held.get(name);
-      const lease = hold(record);
+      const lease = held.hold(record);
       before?.listener?.onSuperseded();
       return lease;
     } catch (error) {
@@ -196,10 +138,10 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
   }
 
   async function resume(task: LeasedTask, terms: LeaseTerms, sessionId: string): Promise<Opened> {
-    const name = nameOf(task);
+    const name = leaseName(task);
     const live = held.get(name);
     if (live?.record.sessionId === sessionId) {
-      renew(name, live);
+      held.renew(live);
       return { kind: "open", sessionId, isResumed: true };
     }
     if (live !== undefined || !isGenuine(sessionId, task, terms.caller)) {
@@ -222,17 +164,17 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
   }
 
   async function beat(task: LeasedTask, terms: LeaseTerms, sessionId: string): Promise<BeatResult> {
-    const name = nameOf(task);
+    const name = leaseName(task);
     const live = held.get(name);
     if (live !== undefined && live.record.caller !== terms.caller) {
       return { kind: "failed", failure: unknownTask(task) };
     }
-    const cause = gone.get(name);
+    const cause = gone.causeOf(name, terms.caller);
     if (cause !== undefined) {
       return { kind: "answered", answer: cancel(cause) };
     }
     if (live !== undefined && (sessionId === "" || sessionId === live.record.sessionId)) {
-      renew(name, live);
+      held.renew(live);
       return { kind: "answered", answer: answerOf(live) };
     }
     if (sessionId !== "") {
@@ -261,7 +203,7 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
   }
 
   function admit(task: LeasedTask, caller: string, sessionId: string): Failure | undefined {
-    const name = nameOf(task);
+    const name = leaseName(task);
     const live = held.get(name);
     if (live === undefined) {
       return sessionId === "" || isGenuine(sessionId, task, caller) ? undefined : unknownSession(task);
@@ -272,15 +214,15 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
     if (sessionId !== "" && sessionId !== live.record.sessionId) {
       return foreignSession(task, caller, sessionId);
     }
-    renew(name, live);
+    held.renew(live);
     return undefined;
   }
 
-  async function lose(lease: Held): Promise<void> {
+  async function lose(lease: HeldLease): Promise<void> {
     const { record } = lease;
-    const name = nameOf(record.task);
+    const name = leaseName(record.task);
     // Its worker, or another one, has come back before it could be said.
-    if (isStopped || held.has(name)) {
+    if (isStopped || held.get(name) !== undefined) {
       return;
     }
     if (beginning.has(name)) {
@@ -297,7 +239,7 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
     });
     if (isSaid) {
       // Who has come back while it was said hears of it.
-      drop(name, ErrorReason.LEASE_EXPIRED);
+      held.drop(name, ErrorReason.LEASE_EXPIRED);
       await store.end(record);
     } else {
       loseLater(lease);
@@ -305,41 +247,8 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
   }
 
   // Nothing else remembers that this task is dead.
-  function loseLater(lease: Held): void {
+  function loseLater(lease: HeldLease): void {
     setTimer(() => void lose(lease).catch(deps.onUnexpectedError), lostRetryMs);
-  }
-
-  // A lease is over when two looks in a row find it so: what its worker had sent
-  // before the first one was read between them.
-  function tick(): void {
-    cancelTick = setTimer(tick, tickMs);
-    if (pause.wasPaused()) {
-      suspects = new Set();
-      renewAll();
-      return;
-    }
-    const steadyMs = steadyNow();
-    const found = new Set<Held>();
-    for (const [name, lease] of held) {
-      if (lease.dueMs > steadyMs) {
-        break;
-      }
-      // Who is about to take it over is alive.
-      if (suspects.has(lease) && !beginning.has(name)) {
-        drop(name, ErrorReason.LEASE_EXPIRED);
-        lose(lease).catch(deps.onUnexpectedError);
-      } else {
-        found.add(lease);
-      }
-    }
-    suspects = found;
-  }
-
-  function renewAll(): void {
-    const dueMs = steadyNow() + durationMs;
-    for (const lease of held.values()) {
-      lease.dueMs = dueMs;
-    }
   }
 
   return {
@@ -349,13 +258,13 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
       for await (const records of store.list()) {
         for (const record of records) {
           // One that has beaten meanwhile knows better.
-          if (!held.has(nameOf(record.task))) {
-            hold(record);
+          if (held.get(leaseName(record.task)) === undefined) {
+            held.hold(record);
           }
         }
       }
       if (!isStopped) {
-        tick();
+        held.watch();
       }
       started.resolve();
     },
@@ -364,16 +273,16 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
 
     stop() {
       isStopped = true;
-      cancelTick();
+      held.stop();
     },
 
     async open(task, terms, sessionId) {
-      const name = nameOf(task);
+      const name = leaseName(task);
       const live = held.get(name);
       if (live !== undefined && live.record.caller !== terms.caller) {
         return { kind: "failed", failure: unknownTask(task) };
       }
-      const cause = gone.get(name);
+      const cause = gone.causeOf(name, terms.caller);
       if (cause !== undefined && isGenuine(sessionId, task, terms.caller)) {
         return { kind: "ended", sessionId, cause };
       }
@@ -395,7 +304,7 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
     },
 
     async hold(task, terms, sessionId) {
-      const live = held.get(nameOf(task));
+      const live = held.get(leaseName(task));
       if (live !== undefined && live.record.caller !== terms.caller) {
         return { kind: "failed", failure: unknownTask(task) };
       }
@@ -409,7 +318,7 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
       };
     },
 
-    tasksOf: (sessionId) => Array.from(bySession.get(sessionId) ?? [], ({ record }) => record),
+    tasksOf: (sessionId) => Array.from(held.ofSession(sessionId), ({ record }) => record),
 
     attemptsOf: (upstream, taskId) =>
       Array.from(held.values(), ({ record }) => record.task).filter(
@@ -417,7 +326,7 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
       ),
 
     attach(task, sessionId, listener) {
-      const lease = held.get(nameOf(task));
+      const lease = held.get(leaseName(task));
       if (lease === undefined || lease.record.sessionId !== sessionId) {
         return undefined;
       }
@@ -425,9 +334,9 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
       lease.listener = listener;
       return {
         beat() {
-          const name = nameOf(task);
+          const name = leaseName(task);
           if (held.get(name) === lease) {
-            renew(name, lease);
+            held.renew(lease);
             return answerOf(lease);
           }
           return undefined;
@@ -443,7 +352,7 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
     beat,
 
     admitBeat(task, caller, sessionId) {
-      const live = held.get(nameOf(task));
+      const live = held.get(leaseName(task));
       if (live !== undefined && live.record.caller !== caller) {
         return { kind: "failed", failure: unknownTask(task) };
       }
@@ -456,25 +365,20 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
 
     admit,
 
-    ended(task, cause) {
-      const name = nameOf(task);
-      const lease = drop(name, cause);
+    ended(task, cause, caller) {
+      const name = leaseName(task);
+      const lease = held.drop(name, cause);
       if (cause === ErrorReason.TASK_FINISHED) {
         return;
       }
-      // Only the upstream knows: nothing of it is stored.
-      gone.set(name, cause);
-      const [oldest] = gone.keys();
-      if (gone.size > maxGone && oldest !== undefined) {
-        gone.delete(oldest);
-      }
+      gone.add(name, lease?.record.caller ?? caller, cause);
       if (lease !== undefined) {
         store.end(lease.record).catch(deps.onUnexpectedError);
       }
     },
 
     async over(task, cause) {
-      const lease = drop(nameOf(task), cause);
+      const lease = held.drop(leaseName(task), cause);
       if (lease !== undefined) {
         await store.end(lease.record);
       }
@@ -482,8 +386,8 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
 
     async reopened(task) {
       const record = await store.find(task);
-      if (record !== undefined && !held.has(nameOf(task))) {
-        hold(record);
+      if (record !== undefined && held.get(leaseName(task)) === undefined) {
+        held.hold(record);
       }
     },
 
@@ -495,16 +399,16 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
     },
 
     list: () =>
-      Array.from(held.values(), ({ record, lastBeatMs, dueMs, listener }) => ({
-        sessionId: record.sessionId,
-        upstream: record.task.upstream,
-        caller: record.caller,
+      Array.from(held.values(), (lease) => ({
+        sessionId: lease.record.sessionId,
+        upstream: lease.record.task.upstream,
+        caller: lease.record.caller,
         worker: "",
-        createMs: record.createMs,
-        lastBeatMs,
-        leaseExpireMs: expireMsOf(dueMs),
-        isConnected: listener !== undefined,
-        taskIds: [record.task.taskId],
+        createMs: lease.record.createMs,
+        lastBeatMs: lease.lastBeatMs,
+        leaseExpireMs: held.expireMsOf(lease),
+        isConnected: lease.listener !== undefined,
+        taskIds: [lease.record.task.taskId],
       })),
 
     get size() {

@@ -307,7 +307,7 @@ describe("sessions", () => {
     expect(await book.beat(task, terms, sessionId)).toMatchObject(continues);
     await openTask(book, task);
     expect(book.size).toBe(2);
-    book.ended(task, ErrorReason.TASK_FINISHED);
+    book.ended(task, ErrorReason.TASK_FINISHED, terms.caller);
     await openTask(book, taskNamed("third"));
   });
 });
@@ -323,7 +323,7 @@ test("what is kept for lost workers is bounded together, and given back", async 
   // It takes its own place.
   await openTask(book, task, "", large);
   store.setOutcome(task, "worker");
-  book.ended(task, ErrorReason.TASK_FINISHED);
+  book.ended(task, ErrorReason.TASK_FINISHED, terms.caller);
   await openTask(book, other, "", large);
 });
 
@@ -534,7 +534,7 @@ describe("a task that ends", () => {
     const { heard, listener } = createEar();
     book.attach(task, sessionId, listener);
     store.setOutcome(task, "worker");
-    book.ended(task, ErrorReason.TASK_FINISHED);
+    book.ended(task, ErrorReason.TASK_FINISHED, terms.caller);
     expect(heard).toEqual([[Directive.CANCEL, ErrorReason.TASK_FINISHED]]);
     expect(await book.beat(task, terms, sessionId)).toEqual(cancelled(ErrorReason.TASK_FINISHED));
     expect(await book.beat(task, terms, "")).toEqual(cancelled(ErrorReason.TASK_FINISHED));
@@ -549,7 +549,7 @@ describe("a task that ends", () => {
     const { book, clock, lost, store } = await useLeaseBook();
     const sessionId = await openTask(book, task);
     store.setOutcome(task, "worker");
-    book.ended(task, ErrorReason.TASK_FINISHED);
+    book.ended(task, ErrorReason.TASK_FINISHED, terms.caller);
     await clock.advance(5 * durationMs);
     store.setOutcome(task, "nobody");
     await book.reopened(task);
@@ -568,7 +568,7 @@ describe("a task that ends", () => {
     const sessionId = await openTask(book, task);
     const { heard, listener } = createEar();
     book.attach(task, sessionId, listener);
-    book.ended(task, ErrorReason.TASK_CANCELLED);
+    book.ended(task, ErrorReason.TASK_CANCELLED, terms.caller);
     await settle();
     expect(heard).toEqual([[Directive.CANCEL, ErrorReason.TASK_CANCELLED]]);
     expect(store.held()).toEqual([]);
@@ -591,15 +591,25 @@ describe("a task that ends", () => {
   ])("for good is not brought back by %s", async (_, { caller, sessionId: shown }) => {
     const { book } = await useLeaseBook();
     const sessionId = await openTask(book, task);
-    book.ended(task, ErrorReason.TASK_CANCELLED);
+    book.ended(task, ErrorReason.TASK_CANCELLED, terms.caller);
     expect((await book.open(task, { ...terms, caller }, shown)).kind).toBe("failed");
     expect(await book.beat(task, terms, sessionId)).toEqual(cancelled(ErrorReason.TASK_CANCELLED));
+  });
+
+  test("says so to nobody else", async () => {
+    const { book } = await useLeaseBook();
+    await openTask(book, task);
+    book.ended(task, ErrorReason.TASK_CANCELLED, terms.caller);
+    expect(await book.beat(task, { ...terms, caller: "bob" }, "")).toMatchObject({
+      kind: "failed",
+      failure: { reason: ErrorReason.TASK_UNKNOWN },
+    });
   });
 
   test("is remembered among ten thousand, and the oldest forgotten", async () => {
     const { book } = await useLeaseBook();
     for (let count = 0; count <= 10_000; count += 1) {
-      book.ended(taskNamed(String(count)), ErrorReason.TASK_CANCELLED);
+      book.ended(taskNamed(String(count)), ErrorReason.TASK_CANCELLED, terms.caller);
     }
     expect(await book.beat(taskNamed("1"), terms, "")).toEqual(cancelled(ErrorReason.TASK_CANCELLED));
     expect(await book.beat(taskNamed("0"), terms, "")).toMatchObject(continues);

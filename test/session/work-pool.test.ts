@@ -343,7 +343,7 @@ describe("a task on its way", () => {
     expect(await worker.start(attempt("t1"), "r3")).toEqual({ kind: "ok", value: undefined });
     expect(starts.length).toBe(1);
     expect(asked()).toBe(0);
-    book.ended({ upstream: "aidbox", key: "t1/e1" }, ErrorReason.TASK_FINISHED);
+    book.ended({ upstream: "aidbox", key: "t1/e1" }, ErrorReason.TASK_FINISHED, "ann");
     expect(asked()).toBe(1);
   });
 
@@ -503,7 +503,7 @@ test("a pool that drains asks for nothing, gives nothing, and tells who is done"
   expect(late?.signal.aborted).toBe(true);
   expect(() => join()).toThrow(/going away/);
   expect(join({ sessionId: lacks.sessionId }).heard).toEqual(["DRAIN DRAINING", "drained"]);
-  book.ended({ upstream: "aidbox", key: "t1/e1" }, ErrorReason.TASK_FINISHED);
+  book.ended({ upstream: "aidbox", key: "t1/e1" }, ErrorReason.TASK_FINISHED, "ann");
   expect(has.heard).toEqual(["DRAIN DRAINING", "CANCEL TASK_FINISHED t1", "drained"]);
   expect(open()).toEqual([]);
 });
