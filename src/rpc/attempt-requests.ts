@@ -21,9 +21,17 @@ export function checkDefinitions(definitions: WorkDefinitions, checker: RequestC
 
 /** Adds what is wrong with the name of an attempt. */
 export function checkAttempt(attempt: Attempt, checker: RequestChecker): void {
-  checker.requireText("id", attempt.id);
-  checker.requireText("exec_id", attempt.execId);
+  for (const [field, value] of [
+    ["id", attempt.id],
+    ["exec_id", attempt.execId],
+  ] as const) {
+    checker.requireText(field, value);
+    checker.add(field, value.length > maxIdLength ? `has more than ${maxIdLength} characters` : undefined);
+  }
 }
+
+// What is unknown is remembered for a while, too.
+const maxIdLength = 1024;
 
 /** Reads how far an attempt is, or throws what is wrong with it. */
 export function checkProgress(

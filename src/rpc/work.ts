@@ -237,6 +237,8 @@ export function serveWork(
           return;
         }
         const { answered } = worker.ending(said);
+        const { id, execId, json = "" } = said;
+        const release = stream.hold(json.length);
         stream.begin();
         work(async () => {
           const submission = await submit(requestId, said, worker.sessionId)
@@ -245,15 +247,26 @@ export function serveWork(
               return submitted;
             })
             .finally(() => {
+              release();
               answered();
               stream.done();
             });
-          if (submission.kind === "failed" || submission.receipt.state !== DeliveryState.STORED) {
-            return;
+          if (submission.kind === "accepted" && submission.receipt.state === DeliveryState.STORED) {
+            awaitEnd(requestId, { id, execId }, submission);
           }
+        });
+      }
+
+      // Apart, so that what was said is not kept until its end, which may be hours away.
+      function awaitEnd(
+        requestId: string,
+        attempt: Attempt,
+        submission: Extract<Submission, { kind: "accepted" }>,
+      ): void {
+        work(async () => {
           const last = await submission.ended(over.signal);
           if (last.receipt.state !== DeliveryState.STORED) {
-            answerOutcome(requestId, said, { kind: "accepted", ...last });
+            answerOutcome(requestId, attempt, { kind: "accepted", ...last });
           }
         });
       }

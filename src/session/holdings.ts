@@ -127,6 +127,7 @@ export function createHoldings(deps: HoldingsDeps) {
     if (!attach(worker, entry)) {
       return undefined;
     }
+    entry.isDoubtful = true;
     add(worker, entry);
     share().count(worker);
     return entry;
@@ -149,9 +150,10 @@ export function createHoldings(deps: HoldingsDeps) {
       return { kind: "failed", failure };
     }
     const stopBeating = beatWhileStarting(entry);
-    const started = await startUpstream(entry.attempt, offered);
-    stopBeating();
-    entry.starting = undefined;
+    const started = await startUpstream(entry.attempt, offered).finally(() => {
+      stopBeating();
+      entry.starting = undefined;
+    });
     const cause = started.kind === "failed" ? started.failure.reason : entry.overCause;
     if (cause === undefined) {
       entry.attached?.beat();
@@ -170,6 +172,22 @@ export function createHoldings(deps: HoldingsDeps) {
     return started.kind === "failed"
       ? started
       : failed(cause, "the task was over before it had begun", entry.attempt);
+  }
+
+  // A worker that starts what it has by a lease has not heard that it has begun.
+  async function beginAgain(worker: Worker, entry: Entry): Promise<CallResult<Task | undefined>> {
+    const stopBeating = beatWhileStarting(entry);
+    const started = await deps.start(entry.attempt).finally(() => {
+      stopBeating();
+      entry.starting = undefined;
+    });
+    const cause = started.kind === "failed" ? started.failure.reason : undefined;
+    if (cause === undefined) {
+      entry.isDoubtful = false;
+    } else if (endings.has(cause)) {
+      over(worker, entry, cause);
+    }
+    return started;
   }
 
   // It is Aidbox that is waited for, not the worker.
@@ -196,11 +214,19 @@ export function createHoldings(deps: HoldingsDeps) {
 
   /** Why a session does not hold an attempt; undefined: it does, as the store knows. */
   async function whyNotHeld(worker: Worker, attempt: Attempt): Promise<ErrorReason | undefined> {
+    // Another frame may have asked meanwhile.
+    if (find(worker, attempt) !== undefined) {
+      return undefined;
+    }
     const holder = holders.get(attempt.id);
     if (holder !== undefined && holder.worker.caller === worker.caller) {
       return ErrorReason.LEASE_SUPERSEDED;
     }
     const gone = worker.gone.get(keyOf(attempt));
+    // What the upstream has said of it is not in the store, which would give it back.
+    if (gone !== undefined && gone !== ErrorReason.LEASE_EXPIRED && endings.has(gone)) {
+      return gone;
+    }
     const result = await book.beat(deps.taskOf(attempt), termsOf(worker), worker.sessionId);
     if (result.kind === "failed" || result.answer.directive === Directive.RECONNECT) {
       return gone ?? ErrorReason.TASK_UNKNOWN;
@@ -223,6 +249,7 @@ export function createHoldings(deps: HoldingsDeps) {
 
   function onNotified(worker: Worker, entry: Entry, result: CallResult<AttemptLease>): void {
     if (result.kind === "ok") {
+      entry.isDoubtful = false;
       entry.upstreamExpireMs = result.value.leaseExpireMs;
     } else if (endings.has(result.failure.reason) && worker.entries.get(keyOf(entry.attempt)) === entry) {
       over(worker, entry, result.failure.reason);
@@ -272,6 +299,9 @@ export function createHoldings(deps: HoldingsDeps) {
         entry.startRequestId = requestId;
         entry.starting = begin(worker, entry, entry.offer);
         share().settle(worker);
+      } else if (entry.starting === undefined && entry.isDoubtful) {
+        entry.startRequestId = requestId;
+        entry.starting = beginAgain(worker, entry);
       }
       return entry.starting ?? Promise.resolve({ kind: "ok", value: undefined });
     },

@@ -67,9 +67,10 @@ export function createPollGroup(definitions: WorkDefinitions, deps: PollGroupDep
     asked += maxTasks;
     const timeoutMs = deps.places.isCrowded() ? crowdedTimeoutMs : pollTimeoutMs;
     try {
-      const result = await deps.longPoll(definitions, maxTasks, timeoutMs, controller.signal);
-      polls.delete(controller);
-      asked -= maxTasks;
+      const result = await deps.longPoll(definitions, maxTasks, timeoutMs, controller.signal).finally(() => {
+        polls.delete(controller);
+        asked -= maxTasks;
+      });
       if (result.kind === "ok") {
         onAnswer(result.value);
       } else if (!controller.signal.aborted) {

@@ -29,6 +29,8 @@ export interface Entry {
   upstreamExpireMs: number | undefined;
   /** It was over while it began. */
   overCause: ErrorReason | undefined;
+  /** A lease names it; whether the upstream ever said yes to its start is not known here. */
+  isDoubtful: boolean;
 }
 
 /** A worker's session. */
@@ -79,6 +81,7 @@ export function newEntry(attempt: Attempt, offer?: Offer): Entry {
     attached: undefined,
     upstreamExpireMs: undefined,
     overCause: undefined,
+    isDoubtful: false,
   };
 }
 

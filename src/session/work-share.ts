@@ -155,15 +155,18 @@ export function createWorkShare(deps: WorkShareDeps) {
     const takenMs = steadyNow();
     // A place that comes free by a task may be the place of the next one.
     isTaking = true;
-    for (const task of tasks) {
-      const before = holdings().holderOf(task.id);
-      if (before !== undefined) {
-        // The upstream has taken it back from whoever had it.
-        holdings().over(before.worker, before.entry, ErrorReason.LEASE_SUPERSEDED);
+    try {
+      for (const task of tasks) {
+        const before = holdings().holderOf(task.id);
+        if (before !== undefined) {
+          // The upstream has taken it back from whoever had it.
+          holdings().over(before.worker, before.entry, ErrorReason.LEASE_SUPERSEDED);
+        }
+        offer({ task, group, takenMs, shunned: new Set() });
       }
-      offer({ task, group, takenMs, shunned: new Set() });
+    } finally {
+      isTaking = false;
     }
-    isTaking = false;
     settle();
   }
 
@@ -208,8 +211,9 @@ export function createWorkShare(deps: WorkShareDeps) {
         holdings().withdraw(worker, entry, ErrorReason.LEASE_EXPIRED);
         offered.shunned.add(worker.sessionId);
         offer(offered);
-        settle(worker);
+        // Before the stream of one that drains may end.
         worker.listener?.onDirective(Directive.CANCEL, ErrorReason.LEASE_EXPIRED, entry.attempt);
+        settle(worker);
       }, startTimeoutMs - lateMs);
       settle(worker);
     };

@@ -34,9 +34,11 @@ export function createPlace(
   return {
     sessionId: worker.sessionId,
     isResumed,
-    startRequestIds: Array.from(worker.entries.values(), ({ startRequestId }) => startRequestId).filter(
-      (requestId) => requestId !== "",
-    ),
+    // Of a start that Aidbox has not answered yet nothing is known: it is asked for again.
+    startRequestIds: Array.from(worker.entries.values())
+      .filter(hasBegun)
+      .map(({ startRequestId }) => startRequestId)
+      .filter((requestId) => requestId !== ""),
 
     async quiet() {
       if (worker.ending.size > 0) {
@@ -111,10 +113,10 @@ export function createPlace(
       if ("code" in entry) {
         return { kind: "failed", failure: entry };
       }
-      if (entry.attached === undefined) {
+      if (!hasBegun(entry)) {
         return { kind: "failed", failure: notBegun(attempt) };
       }
-      entry.attached.beat();
+      entry.attached?.beat();
       const result = await beats.progress(attempt, progress);
       holdings.onNotified(worker, entry, result);
       return result;

@@ -217,10 +217,13 @@ export function createAidbox(options: AidboxOptions) {
     /** Begins an attempt. */
     start,
 
-    /** Begins an attempt. After a lost answer the task itself tells whether it has begun. */
+    /**
+     * Begins an attempt. After a lost answer, or when Aidbox refuses it, the task itself
+     * tells whether it has begun before.
+     */
     async startSurely(attempt: Attempt): Promise<CallResult<Task>> {
       const result = await start(attempt);
-      const isInDoubt = result.kind === "failed" && result.failure.reason === ErrorReason.UPSTREAM_UNCERTAIN;
+      const isInDoubt = result.kind === "failed" && unclear.has(result.failure.reason);
       const found = isInDoubt ? await stateOf(attempt.id) : undefined;
       return found?.kind === "ok" &&
         found.value.execId === attempt.execId &&
@@ -301,6 +304,12 @@ export function createAidbox(options: AidboxOptions) {
       ),
   };
 }
+
+// A start that was answered so may have been taken, now or before.
+const unclear: ReadonlySet<ErrorReason> = new Set([
+  ErrorReason.UPSTREAM_UNCERTAIN,
+  ErrorReason.UPSTREAM_REJECTED,
+]);
 
 /** How an attempt stands, in Aidbox's words. */
 interface AttemptState {

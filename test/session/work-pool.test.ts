@@ -385,6 +385,23 @@ describe("a task on its way", () => {
     expect(worker.heard).toEqual([]);
   });
 
+  test("of which nobody knows whether it has begun is asked about when its worker starts it again", async () => {
+    const { join, open, starts, attempt } = usePool();
+    const worker = join();
+    await open()[0]?.answer(1);
+    const first = worker.start(attempt("t1"), "r1");
+    await settle();
+    starts[0]?.answer({ kind: "failed", failure: createFailure(ErrorReason.UPSTREAM_UNCERTAIN, "no") });
+    expect(await first).toMatchObject({ failure: { reason: ErrorReason.UPSTREAM_UNCERTAIN } });
+    const second = worker.start(attempt("t1"), "r2");
+    await settle();
+    expect(starts.length).toBe(2);
+    starts[1]?.answer({ kind: "ok", value: create(TaskSchema, { id: "t1", execId: "e1" }) });
+    expect(await second).toMatchObject({ kind: "ok", value: { id: "t1" } });
+    expect(await worker.start(attempt("t1"), "r3")).toEqual({ kind: "ok", value: undefined });
+    expect(starts.length).toBe(2);
+  });
+
   test("that is cancelled while it begins is over when it has begun", async () => {
     const { join, open, begin, pool, starts, asked, ended } = usePool();
     const worker = join();
