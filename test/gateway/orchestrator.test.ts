@@ -409,18 +409,21 @@ describe("the Orchestrator's races", () => {
 
   test("W-40 progress can erase a result, but not through the gateway", async () => {
     const { caller, start, orchestrator } = await useOrchestrator({ orchestrator: { raceWindowMs: 20 } });
-    const naive = Array.from({ length: 12 }, () => start());
-    await Promise.all(
-      naive.flatMap(({ route }) => [
-        ...[1, 2, 3].map((n) => post(`${orchestrator.url}${route}/progress`, `"${n}"`)),
-        post(orchestrator.url + route, '{"return_code":0}'),
-      ]),
-    );
-    const lost = naive.filter(
-      ({ id }) =>
-        orchestrator.processes.get(id)?.failed_reason === "Could not find key 'callback_result' in state",
-    );
-    expect(lost.length).toBeGreaterThan(0);
+    async function raceNaively(): Promise<number> {
+      const naive = Array.from({ length: 12 }, () => start());
+      await Promise.all(
+        naive.flatMap(({ route }) => [
+          ...[1, 2, 3].map((n) => post(`${orchestrator.url}${route}/progress`, `"${n}"`)),
+          post(orchestrator.url + route, '{"return_code":0}'),
+        ]),
+      );
+      return naive.filter(
+        ({ id }) =>
+          orchestrator.processes.get(id)?.failed_reason === "Could not find key 'callback_result' in state",
+      ).length;
+    }
+    // A race is lost now and then, and not by every dozen.
+    await expect.poll(raceNaively, { timeout: 15_000 }).toBeGreaterThan(0);
 
     const guarded = Array.from({ length: 12 }, () => start());
     await Promise.all(

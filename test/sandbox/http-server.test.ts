@@ -165,7 +165,7 @@ test("the control surface sets, shows and clears fault rules", async () => {
 
 test("the control surface takes an upstream down for a time", async () => {
   const { url, webhookUrl, faults } = sandbox.orchestra;
-  await control(url, "PUT /faults", { downMs: 50 });
+  await control(url, "PUT /faults", { downMs: 1000 });
   await until(() => faults.down);
   await expect(postAlone(webhookUrl, running, key)).rejects.toMatchObject({ code: "ECONNREFUSED" });
   await until(() => !faults.down);
