@@ -35,7 +35,11 @@ const config = parseConfig({
 if ("problems" in config) {
   throw new Error(config.problems.join("\n"));
 }
-const gateway = await startGateway({ config: config.config, version, log: createPinoLog("warn") });
+const gateway = await startGateway({
+  config: config.config,
+  version,
+  log: createPinoLog({ level: "warn", format: "json", hasColours: false }),
+});
 const address = formatListenAddress(gateway.address);
 const transport = createGrpcTransport({ baseUrl: `http://${address}` });
 const story = createStory();

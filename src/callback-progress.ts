@@ -3,6 +3,7 @@ import type { CallbackProgress } from "./model/callback-progress.ts";
 import { type CallbackTarget, callbackKey } from "./model/callback-target.ts";
 import { createFailure } from "./model/failure.ts";
 import type { LeaseBook } from "./model/lease-book.ts";
+import { createRecentMap } from "./model/recent-map.ts";
 import type { Outbox } from "./outbox/outbox.ts";
 import { callbackTask, isOver, type Orchestrator } from "./upstream/orchestrator.ts";
 
@@ -15,16 +16,7 @@ const maxRemembered = 10_000;
  * waits for the result any more.
  */
 export function joinCallbackProgress(orchestrator: Orchestrator, outbox: () => Outbox, leases: LeaseBook) {
-  const accepted = new Set<string>();
-
-  function remember(key: string): void {
-    accepted.delete(key);
-    accepted.add(key);
-    const [oldest] = accepted;
-    if (accepted.size > maxRemembered && oldest !== undefined) {
-      accepted.delete(oldest);
-    }
-  }
+  const accepted = createRecentMap<string, true>(maxRemembered);
 
   return async (
     target: CallbackTarget,
@@ -52,7 +44,7 @@ export function joinCallbackProgress(orchestrator: Orchestrator, outbox: () => O
     }
     const { result } = sent;
     if (result.kind === "accepted") {
-      remember(key);
+      accepted.set(key, true);
       return { kind: "accepted" };
     }
     if (accepted.has(key) && isOver(result)) {

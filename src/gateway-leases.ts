@@ -8,8 +8,10 @@ import type { Log } from "./model/log.ts";
 import type { Submission, SubmitOptions } from "./model/submission.ts";
 import type { Clock } from "./outbox/clock.ts";
 import type { Outbox } from "./outbox/outbox.ts";
+import { receiptOf } from "./outbox/receipt.ts";
 import type { DeliveryRow } from "./outbox/store.ts";
 import type { WorkerStore } from "./outbox/worker-store.ts";
+import type { StreamDeps } from "./rpc/stream-deps.ts";
 import { createLeaseBook, type LeaseStore } from "./session/lease-book.ts";
 import { createSessionIds, type SessionIds } from "./session/session-ids.ts";
 
@@ -19,8 +21,12 @@ export interface GatewayLeasesDeps {
   clock: Clock;
   steadyNow: () => number;
   leaseDurationMs: number;
+  /** How many leases may be held at once. */
+  maxLeases: number;
   /** What an upstream is told of a lost worker, by the upstream's name. */
   prepareLost: Readonly<Record<string, (lease: LeaseRecord, why: string) => NewDelivery>>;
+  /** A lease has run out. */
+  onExpired?: ((lease: LeaseRecord) => void) | undefined;
   log: Log;
 }
 
@@ -33,9 +39,9 @@ export interface GatewayLeases {
   /** A delivery has changed: an outcome ends a lease, or gives it back. */
   onChange(row: DeliveryRow): void;
   acceptedRequests(operation: string, caller: string, sessionId: string): Promise<string[]>;
+  outcomeEnd: StreamDeps["outcomeEnd"];
 }
 
-const maxLeases = 50_000;
 const maxListedRequests = 1000;
 const pageRows = 1000;
 
@@ -50,11 +56,12 @@ export function joinLeases(deps: GatewayLeasesDeps): GatewayLeases {
     store: leaseStoreOf(store, clock),
     ids,
     durationMs: deps.leaseDurationMs,
-    maxLeases,
+    maxLeases: deps.maxLeases,
     now: clock.now,
     steadyNow: deps.steadyNow,
     setTimer: clock.setTimer,
     onLost,
+    onExpired: deps.onExpired,
     onUnexpectedError,
   });
 
@@ -105,6 +112,14 @@ export function joinLeases(deps: GatewayLeasesDeps): GatewayLeases {
     },
     acceptedRequests: (operation, caller, sessionId) =>
       store.run({ type: "acceptedRequests", operation, caller, sessionId, limit: maxListedRequests }),
+    async outcomeEnd({ upstream, key }, session, signal) {
+      const outcome = await store.run({ type: "outcome", upstream, key, ...session });
+      if (outcome === undefined) {
+        return undefined;
+      }
+      const row = await deps.outbox().waitForEnd(outcome.row, signal);
+      return { requestId: outcome.requestId, receipt: receiptOf(row) };
+    },
   };
 }
 

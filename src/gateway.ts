@@ -1,15 +1,20 @@
-import { randomUUID } from "node:crypto";
-import { file_google_rpc_error_details } from "../gen/google/rpc/error_details_pb.ts";
-import { Health } from "../gen/grpc/health/v1/health_pb.ts";
-import { ErrorReason } from "../gen/taskgate/v1/error_reason_pb.ts";
-import { joinCallbackProgress } from "./callback-progress.ts";
+import type { LookupFunction } from "node:net";
 import type { Config } from "./config/config.ts";
+import { joinCallers } from "./gateway-callers.ts";
+import { logCutOff } from "./gateway-cut-off.ts";
 import { joinLeases } from "./gateway-leases.ts";
+import { observeGateway } from "./gateway-observation.ts";
+import { joinRoutes } from "./gateway-routes.ts";
+import { joinSecrets } from "./gateway-secrets.ts";
+import { type StopResult, stopServing, undeliveredWords } from "./gateway-stop.ts";
 import { type GatewayStore, openGatewayStore } from "./gateway-store.ts";
-import { joinWork, mergeSessions } from "./gateway-work.ts";
+import { followTls, tlsTexts } from "./gateway-tls.ts";
+import { joinWork } from "./gateway-work.ts";
+import { createBodyBudget } from "./listener/body-budget.ts";
+import { createCallPlaces } from "./listener/call-places.ts";
+import { createConnectionPlaces } from "./listener/connection-places.ts";
 import { listen } from "./listener/listener.ts";
 import { createRpcHandler } from "./listener/rpc-handler.ts";
-import { createFailure } from "./model/failure.ts";
 import { formatListenAddress, type ListenAddress, type TcpAddress } from "./model/listen-address.ts";
 import type { Log, LogFields } from "./model/log.ts";
 import { serveProbes } from "./ops/probe-server.ts";
@@ -19,37 +24,24 @@ import { startMaintenance } from "./outbox/maintenance.ts";
 import { createOutbox } from "./outbox/outbox.ts";
 import { startWaitingBeats } from "./outbox/waiting-beats.ts";
 import { createAdmission } from "./rpc/admission.ts";
-import { createCallbackRoute } from "./rpc/callback.ts";
-import { describeError, errorFromFailure } from "./rpc/errors.ts";
-import { createExecutorRoute } from "./rpc/executor.ts";
-import { createGatewayRoute } from "./rpc/gateway-service.ts";
-import { createHealthRoute, createServingState } from "./rpc/health.ts";
-import { createReflectionRoutes } from "./rpc/reflection.ts";
-import { createTaskStatusRoute } from "./rpc/task-status.ts";
-import type { StreamDeps } from "./rpc/tracked-stream.ts";
-import { tokensOf } from "./tokens.ts";
-import { aidboxCapabilities, attemptTask, prepareLostTask, prepareTaskOutcome } from "./upstream/aidbox.ts";
-import { orchestraCapabilities, prepareLostRun, prepareRunReport, runTask } from "./upstream/orchestra.ts";
-import {
-  callbackLease,
-  orchestratorCapabilities,
-  prepareCallback,
-  prepareLostCallback,
-} from "./upstream/orchestrator.ts";
+import { describeError, tooManyCalls } from "./rpc/errors.ts";
+import { createFindCaller } from "./rpc/find-caller.ts";
+import type { StreamDeps } from "./rpc/stream-deps.ts";
+import { prepareLostTask } from "./upstream/aidbox.ts";
+import { prepareLostRun } from "./upstream/orchestra.ts";
+import { prepareLostCallback } from "./upstream/orchestrator.ts";
 import { createUpstreams } from "./upstreams.ts";
 
-// Beyond these a peer gets no connection, or waits with its next call.
-const maxConnections = 10_000;
-const maxStreamsPerConnection = 1000;
-const firstByteTimeoutMs = 10_000;
 // A peer that vanished is noticed within two of them, and within its lease.
 const maxPingIntervalMs = 15_000;
+// Probes and whoever collects metrics: a few connections.
+const opsPlaces = { maxConnections: 256, maxConnectionsPerPeer: 64 };
 // How many attempts may be under way per origin: as many as there are connections.
 const concurrencyPerOrigin = 64;
 // How long a call may wait for a delivery before it is told that it is stored.
 const maxDeliveryWaitMs = 30_000;
-// A proxy that cuts idle streams after a minute never sees one.
-const streamKeepAliveMs = 20_000;
+// How long a stop waits for the collector of traces.
+const closeTraceMs = 500;
 
 export interface GatewayDeps {
   config: Config;
@@ -57,6 +49,8 @@ export interface GatewayDeps {
   log: Log;
   /** The wall clock. Default: the machine's. */
   now?: () => number;
+  /** Finds the addresses of upstreams' names. Default: the system's resolver. */
+  lookup?: LookupFunction;
   /** Where it stores reports. Default: opened as it is configured. */
   gatewayStore?: GatewayStore;
 }
@@ -68,30 +62,42 @@ export interface Gateway {
   /** Where the probes are; undefined when they are off. */
   opsAddress: TcpAddress | undefined;
   /**
-   * Stops: is not ready any more, takes no new connections, answers what is under
-   * way within the drain timeout, then ends what is left.
+   * Stops: is not ready any more, takes no new calls once the minimum accept time is
+   * over, answers what is under way and sends what is stored within the drain timeout,
+   * then ends what is left.
    */
-  stop(): Promise<void>;
+  stop(): Promise<StopResult>;
 }
 
-/** Starts a gateway. Rejects when it cannot listen; then nothing is left open. */
+/** Starts a gateway. Rejects when it cannot start, for whatever reason; then nothing is left open. */
 export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
-  const { config, log, now = Date.now } = deps;
+  const { config, now = Date.now } = deps;
   const stopping = new AbortController();
-  const { limits, heartbeatIntervalMs, leaseDurationMs } = config;
+  const { limits, peerLimits, heartbeatIntervalMs, leaseDurationMs } = config;
   const clock: Clock = { now, setTimer };
+  const observing = observeGateway({ config, version: deps.version, log: deps.log, clock });
   const onUnexpectedError = (error: unknown) => log.error("the outbox failed unexpectedly", error);
   const onAlarm = (message: string, fields: LogFields) => log.error(message, undefined, fields);
 
   const { directory, retentionMs } = config.outbox;
   const { store: opening, failed } = deps.gatewayStore ?? openGatewayStore(config);
-  const store = await opening;
+  // What a start that fails has opened is closed, the last first.
+  await using opened = new AsyncDisposableStack();
+  opened.defer(() => observing.then((observation) => observation.close(closeTraceMs), nothing));
+  opened.defer(() => opening.then((store) => store.close(), nothing));
+  const [store, observation] = await Promise.all([opening, observing]);
+  const { log } = observation;
   void failed.then((error) => log.error("the store has failed", error));
   if (store.damage !== undefined) {
     onAlarm(store.damage, { directory });
   }
-  const upstreams = createUpstreams(config, now);
-  const { orchestra, orchestrator, aidbox } = upstreams;
+  const secrets = joinSecrets({ setTimer, log });
+  opened.defer(() => secrets.close());
+  observation.follow(secrets);
+  const { requests } = observation;
+  const upstreams = createUpstreams(config, secrets, deps.version, now, requests, deps.lookup);
+  opened.defer(() => upstreams.close());
+  const { aidbox } = upstreams;
   const startMs = now() - performance.now();
   const steadyNow = () => startMs + performance.now();
   const leases = joinLeases({
@@ -100,28 +106,19 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
     clock,
     steadyNow,
     leaseDurationMs,
+    maxLeases: peerLimits.maxSessions,
     prepareLost: {
       orchestra: prepareLostRun,
       orchestrator: prepareLostCallback,
       aidbox: prepareLostTask,
     },
+    onExpired: observation.onLeaseExpired,
     log,
   });
+  opened.defer(() => leases.book.stop());
   const work =
     aidbox && joinWork({ aidbox, leases, clock, steadyNow, heartbeatIntervalMs, random: Math.random, log });
-  const openStreams: StreamDeps["openStreams"] = new Set();
-  const streams: StreamDeps = {
-    leases: leases.book,
-    acceptedRequests: leases.acceptedRequests,
-    leaseDurationMs,
-    heartbeatIntervalMs,
-    keepAliveMs: streamKeepAliveMs,
-    limits,
-    now,
-    setTimer,
-    openStreams,
-    onUnexpectedError: (error) => log.error("a stream failed unexpectedly", error),
-  };
+  opened.defer(() => work?.pool.stop());
   const desk = createDeliveryDesk(store, () => outbox, clock);
   const outbox = createOutbox({
     store,
@@ -134,118 +131,94 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
       desk.tell(row);
       leases.onChange(row);
     },
+    observer: observation.deliveries,
+    currentTrace: observation.currentTrace,
     onAlarm,
     onWarning: log.warn,
+    onNotice: log.info,
     onUnexpectedError,
   });
+  opened.defer(() => outbox.stop(0));
 
   let isDraining = false;
-  const services = [
-    createTaskStatusRoute({
-      ...streams,
-      report: orchestra && ((report, options) => leases.submit(prepareRunReport(report), options)),
-      defaultRun: config.orchestra?.defaultRun,
-      taskOf: runTask,
-      capabilities: orchestraCapabilities,
-    }),
-    createCallbackRoute({
-      ...streams,
-      bases: upstreams.callbackBases,
-      complete: (target, body, options) => leases.submit(prepareCallback(target, body), options),
-      progress: joinCallbackProgress(orchestrator, () => outbox, leases.book),
-      leaseOf: callbackLease,
-      capabilities: orchestratorCapabilities,
-    }),
-    createExecutorRoute({
-      ...streams,
-      upstream: aidbox && work && { ...aidbox, ...work },
-      report: (outcome, options) => leases.submit(prepareTaskOutcome(outcome), options),
-      taskOf: attemptTask,
-      capabilities: aidboxCapabilities,
-      isDraining: () => isDraining,
-      randomId: randomUUID,
-    }),
-    createGatewayRoute({
-      version: deps.version,
-      upstreams: upstreams.infos,
-      durable: true,
-      requestIdRetentionMs: retentionMs,
-      limits,
-      heartbeatIntervalMs,
-      leaseDurationMs,
-      now,
-      isDraining: () => isDraining,
-      sessions: {
-        sessions: () => mergeSessions(leases.book.list(), work?.pool.list() ?? []),
-        upstreams: upstreams.infos.map(({ name }) => name),
-        drain,
-        async undelivered() {
-          const backlog = await store.run({ type: "backlog" });
-          return backlog.reduce((sum, { rows }) => sum + rows, 0);
-        },
-      },
-      deliveries: {
-        desk,
-        upstreams: upstreams.infos.map(({ name }) => name),
-        stopping: stopping.signal,
-      },
-    }),
-  ];
-  const descriptions = services.map(({ service }) => service);
-  const serving = createServingState(descriptions.map(({ typeName }) => typeName));
-  const routes = [
-    ...services,
-    createHealthRoute(serving, stopping.signal),
-    ...createReflectionRoutes([...descriptions, Health], [file_google_rpc_error_details], stopping.signal),
-  ];
-  const tokens = tokensOf(config);
+  const openStreams: StreamDeps["openStreams"] = new Set();
+  const { routes, serving } = joinRoutes({
+    config,
+    version: deps.version,
+    upstreams,
+    leases,
+    work,
+    outbox,
+    desk,
+    store,
+    openStreams,
+    now,
+    setTimer,
+    isDraining: () => isDraining,
+    drain,
+    stopping: stopping.signal,
+    log,
+  });
+  const callers = joinCallers(config.callers, secrets);
+  const cutOff = logCutOff(log, setTimer);
+  opened.defer(() => cutOff.stop());
   const handler = createRpcHandler({
     routes,
     admit: createAdmission({
       routes,
-      tokens,
+      findCaller: callers.length === 0 ? undefined : createFindCaller(callers),
       allowedOrigins: config.allowedOrigins,
-      loopbackHostOnly: config.listen.kind === "tcp" && tokens.length === 0,
+      loopbackHostOnly: config.listen.kind === "tcp" && callers.length === 0,
     }),
+    calls: createCallPlaces(peerLimits.maxCalls, tooManyCalls(peerLimits.maxCalls)),
     describe: describeError,
     allowedOrigins: config.allowedOrigins,
     deadlines: { defaultMs: limits.defaultWaitMs, maxMs: limits.maxWaitMs },
     maxMessageBytes: limits.maxMessageBytes,
+    bodyBudget: createBodyBudget(peerLimits.maxUnfinishedBytes),
+    maxMessageMs: peerLimits.bodyTimeoutMs,
+    maxExpansion: peerLimits.maxExpansion,
     fastLane: config.fastLane,
+    observer: observation.calls(routes),
     onUnexpectedError: (error, path) => log.error("the call failed unexpectedly", error, { rpc: path }),
   });
 
   // Before anybody can speak: whose session is whose is in the store.
   await leases.book.start();
-  async function undo(): Promise<void> {
-    leases.book.stop();
-    await upstreams.close();
-    await store.close();
-  }
   const probes =
     config.opsListen === undefined
       ? undefined
       : await serveProbes({
           address: config.opsListen,
+          timeoutMs: peerLimits.firstByteTimeoutMs,
+          maxHeaderBytes: peerLimits.maxHeaderBytes,
+          places: createConnectionPlaces(opsPlaces),
           isStarted: () => serving.isServing("") === true || stopping.signal.aborted,
           isReady: () => serving.isServing("") === true,
-        }).catch(async (error) => {
-          await undo();
-          throw error;
+          metrics: observation.metricsOf({
+            waiting: () => store.run({ type: "backlog", withAge: true }),
+            lanes: outbox.lanes,
+            leases: leases.book.counts,
+            workers: () => work?.pool.size ?? 0,
+            isReady: () => serving.isServing("") === true,
+            isDraining: () => isDraining,
+            maxWaiting: { rows: config.outbox.maxRows, bytes: config.outbox.maxBytes },
+          }),
+          onUnexpectedError: (error) => log.error("the metrics could not be collected", error),
         });
+  opened.defer(() => probes?.close());
   const listener = await listen({
     address: config.listen,
-    tls: config.tls,
+    socketAccess: config.socketAccess,
+    tls: tlsTexts(config.tls),
     handler,
-    maxConnections,
-    maxStreams: maxStreamsPerConnection,
-    firstByteTimeoutMs,
+    limits: peerLimits,
+    onCutOff: cutOff.tell,
     pingIntervalMs: Math.min(maxPingIntervalMs, leaseDurationMs / 2),
-  }).catch(async (error) => {
-    await probes?.close();
-    await undo();
-    throw error;
   });
+  opened.defer(() => listener.close(0));
+  opened.defer(() => stopping.abort());
+  followTls(config.tls, secrets, listener);
   await outbox.start();
   const stopMaintenance = startMaintenance({
     store,
@@ -256,6 +229,7 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
     onAlarm,
     onUnexpectedError,
   });
+  opened.defer(stopMaintenance);
   const stopBeats =
     aidbox &&
     startWaitingBeats({
@@ -266,6 +240,7 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
       beat: ({ taskId, attempt }) => aidbox.heartbeat({ id: taskId, execId: attempt, message: "" }),
       onUnexpectedError,
     });
+  opened.defer(() => stopBeats?.());
   serving.set(true);
   if (upstreams.infos.every(({ configured }) => !configured)) {
     log.warn("no upstream is configured: every report will be refused");
@@ -282,6 +257,8 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
     work?.pool.drain();
   }
 
+  // From now on `stop` closes it all.
+  opened.move();
   return {
     address: listener.address,
     opsAddress: probes?.address,
@@ -290,28 +267,43 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
       leases.book.stop();
       work?.pool.stop();
       stopping.abort();
-      const endMs = performance.now() + config.drainTimeoutMs;
-      // In time for their answers.
-      const cancelRelease = setTimer(() => {
-        outbox.releaseWaiting();
-        for (const stream of openStreams) {
-          stream.fail(errorFromFailure(goingAway));
-        }
-      }, config.drainTimeoutMs * 0.8);
-      await listener.close(config.drainTimeoutMs);
-      cancelRelease();
-      await outbox.stop(Math.max(0, endMs - performance.now()));
+      const { drainTimeoutMs, minAcceptMs } = config;
+      const result = await stopServing({
+        outbox,
+        listener,
+        openStreams,
+        undelivered: () => store.run({ type: "undelivered" }),
+        drainTimeoutMs,
+        minAcceptMs,
+        setTimer,
+        steadyNow,
+        log,
+      });
       stopBeats?.();
       stopMaintenance();
+      secrets.close();
+      cutOff.stop();
       await upstreams.close();
       await store.close();
+      await observation.close(closeTraceMs);
       await probes?.close();
-      log.info("stopped");
+      tellEnd(log, result);
+      return result;
     },
   };
 }
 
-const goingAway = createFailure(ErrorReason.DRAINING, "the gateway stops", { retryAfterMs: 1000 });
+function tellEnd(log: Log, result: StopResult): void {
+  const reports = result.undelivered?.reduce((sum, each) => sum + each.reports, 0);
+  const outcomes = result.undelivered?.reduce((sum, each) => sum + each.outcomes, 0);
+  if (reports === 0) {
+    log.info("stopped");
+  } else {
+    log.warn(`stopped; ${undeliveredWords(result)}`, { undelivered: reports, outcomes });
+  }
+}
+
+function nothing(): void {}
 
 function setTimer(run: () => void, delayMs: number): () => void {
   const timer = setTimeout(run, delayMs);

@@ -1,6 +1,11 @@
+import type { LookupFunction } from "node:net";
 import type { Config } from "./config/config.ts";
+import type { GatewaySecrets } from "./gateway-secrets.ts";
 import type { UpstreamCapabilities } from "./model/capabilities.ts";
+import { constantCredential } from "./model/credential.ts";
 import type { DeliveryUpstream } from "./model/delivery.ts";
+import type { RequestKind, RequestObserver } from "./model/request-observer.ts";
+import { addressProblem, networksOf } from "./model/upstream-networks.ts";
 import { type Aidbox, aidboxCapabilities, createAidbox } from "./upstream/aidbox.ts";
 import { createAidboxRpc } from "./upstream/aidbox-rpc.ts";
 import { createHttpClient, type HttpClient } from "./upstream/http-client.ts";
@@ -35,12 +40,34 @@ export interface Upstreams {
   close(): Promise<void>;
 }
 
-/** Creates the upstreams of a configuration, each origin with connections of its own. */
-export function createUpstreams(config: Config, now: () => number): Upstreams {
+/** Gives the observer of the requests of one kind to one upstream. */
+export type ObserveRequests = (upstream: string, kind: RequestKind) => RequestObserver;
+
+type UpstreamName = keyof typeof maxResponseBytes;
+
+/**
+ * Creates the upstreams of a configuration, each origin with connections of its
+ * own. They are told that taskgate of this version asks.
+ *
+ * @param lookup finds the addresses of their names; undefined: the system's resolver
+ */
+export function createUpstreams(
+  config: Config,
+  secrets: GatewaySecrets,
+  version: string,
+  now: () => number,
+  observe?: ObserveRequests,
+  lookup?: LookupFunction | undefined,
+): Upstreams {
   const clients = new Map<string, HttpClient>();
-  // One set of connections per origin and purpose.
-  function httpOf(upstream: keyof typeof maxResponseBytes, origin: string, purpose = ""): HttpClient {
-    const name = `${upstream} ${origin} ${purpose}`;
+  // One set of connections per origin and kind of request.
+  function httpOf(upstream: UpstreamName, origin: string, kind: RequestKind = "call"): HttpClient {
+    const name = `${upstream} ${origin} ${kind}`;
+    const problemOf = (called: string) => {
+      const networks = networksOf(called, config.upstreamNetworks);
+      return (address: string) => addressProblem(address, networks);
+    };
+    const { ca, proxy } = config[upstream]?.way ?? {};
     const client =
       clients.get(name) ??
       createHttpClient({
@@ -48,6 +75,16 @@ export function createUpstreams(config: Config, now: () => number): Upstreams {
         connections,
         maxResponseBytes: maxResponseBytes[upstream],
         connectTimeoutMs,
+        observer: observe?.(upstream, kind),
+        addressProblem: problemOf(origin),
+        ca: ca && secrets.live(ca),
+        proxy: proxy && {
+          origin: proxy.origin,
+          addressProblem: problemOf(proxy.origin),
+          credentials: proxy.credentials && secrets.live(proxy.credentials),
+        },
+        lookup,
+        userAgent: `taskgate/${version}`,
       });
     clients.set(name, client);
     return client;
@@ -58,27 +95,40 @@ export function createUpstreams(config: Config, now: () => number): Upstreams {
     createOrchestra({
       http: httpOf("orchestra", config.orchestra.origin),
       webhookPath: config.orchestra.webhookPath,
-      apiKey: constant(config.orchestra.apiKey),
+      apiKey: secrets.credential(config.orchestra.apiKey, whole),
       timeoutMs: config.orchestra.timeoutMs,
       now,
     });
 
+  const tokens = config.orchestrator?.tokens;
   const bases = new Map(
-    config.orchestrator?.bases.map(({ origin, path, token }) => [
+    config.orchestrator?.bases.map(({ origin, path }, index) => [
       origin + path,
-      { http: httpOf("orchestrator", origin), basePath: path, token: constant(token) },
+      {
+        http: httpOf("orchestrator", origin),
+        basePath: path,
+        token: tokens
+          ? secrets.credential(tokens, (all) => all[index])
+          : constantCredential<string | undefined>(undefined),
+      },
     ]),
   );
   const orchestrator = createOrchestrator({ bases, timeoutMs: config.orchestrator?.timeoutMs ?? 0, now });
 
-  const aidboxRpc = ({ base, ...credentials }: NonNullable<Config["aidbox"]>, http: HttpClient) =>
-    createAidboxRpc({ http, basePath: base.path, credentials: constant(credentials), now });
+  const aidboxRpc = ({ base, clientId, clientSecret }: NonNullable<Config["aidbox"]>, http: HttpClient) =>
+    createAidboxRpc({
+      http,
+      basePath: base.path,
+      clientId,
+      clientSecret: secrets.credential(clientSecret, whole),
+      now,
+    });
   const aidbox =
     config.aidbox &&
     createAidbox({
       rpc: aidboxRpc(config.aidbox, httpOf("aidbox", config.aidbox.base.origin)),
-      longPollRpc: aidboxRpc(config.aidbox, httpOf("aidbox", config.aidbox.base.origin, "long-poll")),
-      workPollRpc: aidboxRpc(config.aidbox, httpOf("aidbox", config.aidbox.base.origin, "work-poll")),
+      longPollRpc: aidboxRpc(config.aidbox, httpOf("aidbox", config.aidbox.base.origin, "long_poll")),
+      workPollRpc: aidboxRpc(config.aidbox, httpOf("aidbox", config.aidbox.base.origin, "work_poll")),
       timeoutMs: config.aidbox.timeoutMs,
       notifications: config.aidbox.notifications,
     });
@@ -104,6 +154,6 @@ export function createUpstreams(config: Config, now: () => number): Upstreams {
   };
 }
 
-function constant<Value>(value: Value): () => Value {
-  return () => value;
+function whole(secret: string): string {
+  return secret;
 }

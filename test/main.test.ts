@@ -1,5 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { version } from "../src/version.ts";
 import { useScriptedServer } from "./support/scripted-server.ts";
@@ -69,10 +71,109 @@ describe("taskgate serve", () => {
     expect(lines.map((line) => JSON.parse(line).message)).toEqual(["listening", "stopped"]);
   });
 
+  test("writes its log for people where that is asked for", async () => {
+    const { stderr, child, ended } = run(
+      ["serve", "--listen", "127.0.0.1:0", "--ops-listen", "off", "--log-format", "text"],
+      { ORCHESTRA_API_KEY: "k" },
+    );
+    await expect.poll(stderr, { timeout: 10_000 }).toMatch(/INFO {2}listening address=127\.0\.0\.1:\d+\n/);
+    child.kill("SIGTERM");
+    expect(await ended).toBe(0);
+  });
+
+  test("takes no proxy from the environment", async () => {
+    const proxy = await useScriptedServer((_, response) => void response.writeHead(502).end());
+    const webhook = await useScriptedServer((_, response) => void response.end());
+    const names = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"];
+    const { url } = await serve({
+      ...Object.fromEntries(names.map((name) => [name, proxy.origin])),
+      NODE_USE_ENV_PROXY: "1",
+      ORCHESTRA_API_KEY: "k",
+      ORCHESTRA_WEBHOOK_URL: webhook.origin,
+    });
+    const answer = await fetch(`${url}/taskgate.v1.TaskStatusService/UpdateTask`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: '{"taskRunId": "1d876307-8c0a-42a1-8299-af0516223652", "status": "TASK_RUN_STATUS_SUCCEEDED"}',
+    });
+    expect(await answer.json()).toMatchObject({ receipt: { state: "DELIVERY_STATE_DELIVERED" } });
+    expect([proxy.seen.length, webhook.seen.length]).toEqual([0, 1]);
+  });
+
+  // What is not loaded costs neither time nor memory, at the start and later.
+  test.each<[string, args: string[], env: Record<string, string>, loaded: string[]]>([
+    ["no port to ask, and no collector", ["--ops-listen", "off"], {}, []],
+    ["metrics", ["--ops-listen", "127.0.0.1:0"], {}, ["@opentelemetry/api", "@prometheus-io/client"]],
+  ])("with %s it loads no more than that needs", async (_, args, env, loaded) => {
+    const { stderr, child, ended } = run(["serve", "--listen", "127.0.0.1:0", ...args], {
+      ORCHESTRA_API_KEY: "k",
+      NODE_OPTIONS: `--import ${new URL("./support/tell-packages.js", import.meta.url)}`,
+      ...env,
+    });
+    await expect.poll(stderr, { timeout: 10_000 }).toContain('"message":"listening"');
+    const names = Array.from(stderr().matchAll(/^loaded (.*)$/gm), ([, name]) => name);
+    expect([...new Set(names)].sort()).toEqual(loaded);
+    child.kill("SIGTERM");
+    expect(await ended).toBe(0);
+  });
+
   test("without an upstream it says that every report will be refused", async () => {
     const { stderr } = await serve();
     const { level, message } = JSON.parse(stderr().split("\n")[0] ?? "") as Record<string, string>;
     expect([level, message]).toEqual(["warn", "no upstream is configured: every report will be refused"]);
+  });
+
+  test("says with its exit code and in the termination log what is not delivered", async () => {
+    const terminationLog = join(useDirectory(), "termination-log");
+    const env = {
+      TASKGATE_DATA_DIR: useDirectory(),
+      TASKGATE_DRAIN_TIMEOUT: "300ms",
+      TASKGATE_TERMINATION_LOG: terminationLog,
+      ORCHESTRA_API_KEY: "k",
+    };
+    const down = await useScriptedServer((_, response) => void response.writeHead(503).end());
+    const first = await serve({ ...env, ORCHESTRA_WEBHOOK_URL: down.origin });
+    const body = JSON.stringify({
+      taskRunId: "1d876307-8c0a-42a1-8299-af0516223652",
+      status: "TASK_RUN_STATUS_FAILED",
+      waitFor: "WAIT_FOR_STORED",
+    });
+    const headers = { "content-type": "application/json" };
+    await fetch(`${first.url}/taskgate.v1.TaskStatusService/UpdateTask`, { method: "POST", headers, body });
+    first.child.kill("SIGTERM");
+    expect(await first.ended).toBe(4);
+    const words = "not delivered, and stored: orchestra 1 report (1 outcome)";
+    expect(readFileSync(terminationLog, "utf8")).toBe(`taskgate ended with 4: ${words}\n`);
+    expect(JSON.parse(first.stderr().trimEnd().split("\n").at(-1) ?? "")).toMatchObject({
+      message: `stopped; ${words}`,
+      undelivered: 1,
+      outcomes: 1,
+    });
+
+    const up = await useScriptedServer((_, response) => void response.end());
+    const second = await serve({ ...env, ORCHESTRA_WEBHOOK_URL: up.origin });
+    second.child.kill("SIGTERM");
+    expect(await second.ended).toBe(0);
+    expect(up.seen).toHaveLength(1);
+    expect(readFileSync(terminationLog, "utf8")).toBe("taskgate ended with 0: all is delivered\n");
+  });
+
+  test("a collector of traces that does not answer does not keep it alive", async () => {
+    const asked = Promise.withResolvers<void>();
+    const collector = await useScriptedServer(() => asked.resolve());
+    const { child, url, ended, stderr } = await serve({ OTEL_EXPORTER_OTLP_ENDPOINT: collector.origin });
+    await fetch(`${url}/taskgate.v1.GatewayService/GetInfo`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: "{}",
+    });
+    child.kill("SIGTERM");
+    await asked.promise;
+    const beganMs = performance.now();
+    expect(await ended).toBe(0);
+    // The export itself is given up after ten seconds.
+    expect(performance.now() - beganMs).toBeLessThan(7000);
+    expect(stderr()).toContain('"message":"stopped"');
   });
 
   test("a second signal ends it at once", async () => {
@@ -94,17 +195,16 @@ describe("taskgate serve", () => {
     await new Promise((resolve) => setTimeout(resolve, 200));
     expect(child.exitCode).toBeNull();
     child.kill("SIGTERM");
-    expect(await ended).toBe(1);
+    expect(await ended).toBe(5);
   });
 
   test("tells all that is wrong with its settings, and ends with 1", async () => {
     const { ended, stderr } = run(["serve", "--listen", "0.0.0.0:1"], { TASKGATE_LEASE_DURATION: "x" });
     expect(await ended).toBe(1);
     expect(stderr().trimEnd().split("\n")).toEqual([
-      "taskgate: TASKGATE_LISTEN can be reached from other machines, so TASKGATE_AUTH_TOKEN or TASKGATE_ADMIN_TOKEN must be set",
-      "taskgate: TASKGATE_LISTEN can be reached from other machines, so TASKGATE_TLS_CERT must be set, or TASKGATE_INSECURE_LISTEN where the network is trusted",
+      "taskgate: --listen can be reached from other machines, so TASKGATE_AUTH_TOKEN, TASKGATE_ADMIN_TOKEN or callers in the file must be set",
+      "taskgate: --listen can be reached from other machines, so TASKGATE_TLS_CERT must be set, or TASKGATE_INSECURE_LISTEN where the network is trusted",
       "taskgate: TASKGATE_LEASE_DURATION must be a duration such as 30s, 500ms or 2m, up to 576h",
-      "taskgate: TASKGATE_LEASE_DURATION must be at least twice TASKGATE_HEARTBEAT_INTERVAL, or one lost beat ends a task",
     ]);
   });
 
@@ -181,6 +281,31 @@ test("a probe address that is taken ends it, too", async () => {
   const { ended, stderr } = run(["serve", "--listen", "127.0.0.1:0", "--ops-listen", new URL(opsUrl).host]);
   expect(await ended).toBe(1);
   expect(stderr()).toContain("address already in use");
+});
+
+describe("taskgate doctor", () => {
+  test("says that all is well, and ends with 0", async () => {
+    const webhook = await useScriptedServer((_, response) => void response.writeHead(405).end());
+    const { ended, stdout } = run(["doctor", "--orchestra-webhook-url", webhook.origin], {
+      ORCHESTRA_API_KEY: "canary-secret",
+    });
+    expect(await ended).toBe(0);
+    expect(stdout()).toMatch(/^ok {7}configuration$/m);
+    expect(stdout()).toMatch(/^0 problems, \d warnings$/m);
+    expect(stdout()).not.toContain("canary-secret");
+  });
+
+  test("says what is wrong and what to do, and ends with 1", async () => {
+    const { ended, stdout } = run(["doctor"], { TASKGATE_ORCHESTRATOR_URL: "http://127.0.0.1:9" });
+    expect(await ended).toBe(1);
+    expect(stdout()).toMatch(/^PROBLEM {2}orchestrator reachable: .*\n +→ check the URL/m);
+  });
+
+  test("of settings that are wrong says all of it", async () => {
+    const { ended, stderr } = run(["doctor"], { TASKGATE_LEASE_DURATION: "x" });
+    expect(await ended).toBe(1);
+    expect(stderr()).toContain("TASKGATE_LEASE_DURATION must be a duration");
+  });
 });
 
 describe("the command line", () => {

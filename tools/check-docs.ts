@@ -1,15 +1,17 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { configurationReference, referencePath } from "./configuration-reference.ts";
 
 const idPattern = /\b[OWA]-\d{2}\b/g;
 
 /**
  * Names what the documents promise and the tree does not keep: an id of
  * docs/upstreams.md that no test names, a test that names an id which is not
- * there, and a link to a file that does not exist.
+ * there, a link to a file that does not exist, and a reference of the settings that
+ * is not the code's.
  */
 export function checkDocs(): string[] {
-  return [...checkUpstreamIds(), ...checkLinks()];
+  return [...checkUpstreamIds(), ...checkLinks(), ...checkReference()];
 }
 
 function checkUpstreamIds(): string[] {
@@ -32,6 +34,12 @@ function checkUpstreamIds(): string[] {
     }
   }
   return problems;
+}
+
+function checkReference(): string[] {
+  const isCurrent =
+    existsSync(referencePath) && readFileSync(referencePath, "utf8") === configurationReference();
+  return isCurrent ? [] : [`${referencePath} is not what the settings are: npm run generate`];
 }
 
 function checkLinks(): string[] {

@@ -18,26 +18,28 @@ const lockFiles = new Set([
  */
 export function checkLockFiles(): string[] {
   const { stdout } = spawnSync("git", ["ls-files"], { encoding: "utf8" });
-  const withAddress = stdout
-    .split("\n")
-    .filter((file) => lockFiles.has(basename(file)))
+  const files = stdout.split("\n").filter((file) => lockFiles.has(basename(file)));
+  const withAddress = files
     .filter((file) => /https?:\/\/[^"\s]+\.(tgz|whl|crate|tar\.gz|zip|jar)/.test(readFileSync(file, "utf8")))
     .map((file) => `${file} bears a download address`);
-  return [...withAddress, ...checkOptionalPackages()];
+  const withGaps = files
+    .filter((file) => basename(file) === "package-lock.json")
+    .flatMap(checkOptionalPackages);
+  return [...withAddress, ...withGaps];
 }
 
 interface LockedPackage {
   optionalDependencies?: Record<string, string>;
 }
 
-function checkOptionalPackages(): string[] {
-  const lock = JSON.parse(readFileSync("package-lock.json", "utf8")) as {
+function checkOptionalPackages(file: string): string[] {
+  const lock = JSON.parse(readFileSync(file, "utf8")) as {
     packages: Record<string, LockedPackage>;
   };
   return Object.entries(lock.packages).flatMap(([path, { optionalDependencies = {} }]) =>
     Object.keys(optionalDependencies)
       .filter((name) => !(`node_modules/${name}` in lock.packages))
       .filter((name) => !(`${path}/node_modules/${name}` in lock.packages))
-      .map((name) => `package-lock.json has no ${name}, which ${path} names: npm ci would fail`),
+      .map((name) => `${file} has no ${name}, which ${path} names: npm ci would fail`),
   );
 }

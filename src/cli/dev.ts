@@ -2,12 +2,13 @@ import { startGateway } from "../gateway.ts";
 import { openGatewayStore } from "../gateway-store.ts";
 import { messageOf } from "../model/error-message.ts";
 import { formatListenAddress } from "../model/listen-address.ts";
-import { createPinoLog } from "../ops/pino-log.ts";
 import { type Sandbox, startSandbox } from "../sandbox/sandbox.ts";
 import { sandboxSettings } from "../sandbox-settings.ts";
 import { version } from "../version.ts";
 import { type CliContext, exitCodes } from "./cli-context.ts";
+import { createLog } from "./create-log.ts";
 import { readConfig } from "./read-config.ts";
+import { untilSignal } from "./until-signal.ts";
 import { untilStopped } from "./until-stopped.ts";
 
 // Where the sandbox listens, so that a command can be written down.
@@ -21,6 +22,7 @@ const usualPorts = { orchestra: 7461, orchestrator: 7462, aidbox: 7463 };
  * @param ports where the sandbox listens; 0: somewhere
  */
 export async function runDev(context: CliContext, ports = usualPorts): Promise<number> {
+  const asked = untilSignal(context);
   let sandbox: Sandbox;
   try {
     sandbox = await startSandbox({ ports });
@@ -30,12 +32,12 @@ export async function runDev(context: CliContext, ports = usualPorts): Promise<n
   }
   const dataDir = context.makeTemporaryDirectory();
   try {
-    const config = readConfig(context, { ...sandboxSettings(sandbox), dataDir: dataDir.path });
+    const config = await readConfig(context, { ...sandboxSettings(sandbox), dataDir: dataDir.path });
     if (config === undefined) {
       return exitCodes.startFailed;
     }
     const gatewayStore = openGatewayStore(config);
-    const log = createPinoLog(config.logLevel);
+    const log = createLog(config, context);
     const gateway = await startGateway({ config, version, log, gatewayStore });
     context.print(
       [
@@ -47,7 +49,7 @@ export async function runDev(context: CliContext, ports = usualPorts): Promise<n
         "",
       ].join("\n"),
     );
-    return await untilStopped(context, gateway, gatewayStore);
+    return (await untilStopped(asked, gateway, gatewayStore)).exitCode;
   } catch (error) {
     context.printError(`taskgate: the gateway could not start: ${messageOf(error)}\n`);
     return exitCodes.startFailed;

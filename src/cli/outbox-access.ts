@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type Client, Code, ConnectError, createClient } from "@connectrpc/connect";
-import { type Delivery, GatewayService } from "../../gen/taskgate/v1/gateway_pb.ts";
+import { type Delivery, GatewayService, Role } from "../../gen/taskgate/v1/gateway_pb.ts";
 import type { Config } from "../config/config.ts";
 import type { DeliveryDesk, DeliveryFilter, DeliveryMove } from "../model/delivery-desk.ts";
 import { formatListenAddress } from "../model/listen-address.ts";
@@ -24,7 +24,12 @@ const pageSize = 500;
 
 /** Goes through the gateway that runs; when none does, opens its directory. */
 export async function openOutboxAccess(config: Config): Promise<OutboxAccess> {
-  const { listen, tls } = config;
+  const { listen } = config;
+  const tls = config.tls && {
+    cert: config.tls.cert.text(),
+    key: config.tls.key.text(),
+    clientCa: config.tls.clientCa?.text(),
+  };
   const { transport, close } = createGatewayTransport({ kind: "listen", listen, ...tls });
   const client = createClient(GatewayService, transport);
   const headers = bearer(config);
@@ -116,7 +121,10 @@ function notConnected({ tls, listen }: Config, message: string): string {
   return `the gateway at ${formatListenAddress(listen)} cannot be asked: ${why}`;
 }
 
-function bearer({ adminToken, authToken }: Config): HeadersInit {
-  const token = adminToken ?? authToken;
+// An operator's, where there is one: only they may ask.
+function bearer({ callers }: Config): HeadersInit {
+  const caller = callers.find(({ roles }) => roles.includes(Role.OPERATOR)) ?? callers[0];
+  const secret = caller?.tokens[0];
+  const token = secret?.parse(secret.text())?.[0];
   return token === undefined ? {} : { authorization: `Bearer ${token}` };
 }

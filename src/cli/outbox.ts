@@ -19,7 +19,7 @@ const usage = `usage: taskgate outbox list [--upstream NAME] [--state STATE] [--
  */
 export async function runOutbox(context: CliContext): Promise<number> {
   const [action = "", ...args] = context.args;
-  const line = readCommandLine(
+  const line = await readCommandLine(
     { ...context, args },
     { flags: ["upstream", "state", "task"], allowPositionals: true },
   );

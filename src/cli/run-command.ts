@@ -20,6 +20,10 @@ export async function runCommand(context: CliContext): Promise<number> {
       return (await import("./dev.ts")).runDev({ ...context, args });
     case "run":
       return (await import("./run.ts")).runRun({ ...context, args });
+    case "doctor":
+      return (await import("./doctor.ts")).runDoctorCommand({ ...context, args });
+    case "health":
+      return (await import("./health.ts")).runHealth({ ...context, args });
     case "outbox":
       return (await import("./outbox.ts")).runOutbox({ ...context, args });
     case "version":

@@ -1,9 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { write } from "node:fs";
-import { parseArgs, promisify } from "node:util";
+import { promisify } from "node:util";
 import { type GatewayAddress, parseRunConfig } from "../config/parse-run-config.ts";
 import { runSettings } from "../config/run-settings.ts";
-import { type Setting, settingFlag } from "../config/settings.ts";
+import { flagName } from "../config/setting.ts";
 import { defaultLimits } from "../model/limits.ts";
 import { isLocalAddress } from "../model/listen-address.ts";
 import { startChild } from "../run/child-process.ts";
@@ -12,6 +12,7 @@ import { createOutputSink } from "../run/output-sink.ts";
 import { supervise } from "../run/supervise.ts";
 import { isInForeground } from "../run/terminal.ts";
 import { type CliContext, exitCodes } from "./cli-context.ts";
+import { readFlags } from "./read-flags.ts";
 
 const usage = `usage: taskgate run [--SETTING VALUE ...] -- COMMAND [ARGS]
 `;
@@ -48,7 +49,7 @@ export async function runRun(context: CliContext): Promise<number> {
     context.printError(usage);
     return exitCodes.usage;
   }
-  const flags = readFlags(context, context.args.slice(0, split));
+  const flags = rightFlags(context, context.args.slice(0, split));
   if (flags === undefined) {
     return exitCodes.usage;
   }
@@ -114,25 +115,23 @@ export async function runRun(context: CliContext): Promise<number> {
 }
 
 /** The flags, or undefined when they are wrong by themselves, which is told. */
-function readFlags(
+function rightFlags(
   context: CliContext,
   args: readonly string[],
-): Readonly<Record<string, string | undefined>> | undefined {
-  const names = Object.entries(runSettings as Record<string, Setting>).map(([name, setting]) =>
-    settingFlag(name, setting),
-  );
-  const options = Object.fromEntries(names.map((name) => [name, { type: "string" } as const]));
-  try {
-    const { values: flags } = parseArgs({ args: [...args], options, strict: true });
-    const result = parseRunConfig({ env: {}, flags, readFile: context.readFile });
-    if ("config" in result) {
-      return flags;
-    }
-    context.printError(result.problems.map((problem) => `taskgate: ${problem}\n`).join(""));
-  } catch (error) {
-    context.printError(`taskgate: ${error instanceof Error ? error.message : "wrong arguments"}\n`);
+): Readonly<Record<string, string>> | undefined {
+  const names = Object.entries(runSettings).map(([name, setting]) => flagName(name, setting));
+  const { flags, positionals, problems } = readFlags(args, names);
+  const unexpected = problems.length > 0 ? [] : positionals.slice(0, 1);
+  const result = parseRunConfig({ env: {}, flags, readFile: context.readFile });
+  const all = [
+    ...problems,
+    ...unexpected.map((word) => `${word} is not expected here`),
+    ...("problems" in result ? result.problems : []),
+  ];
+  for (const problem of all) {
+    context.printError(`taskgate: ${problem}\n`);
   }
-  return undefined;
+  return all.length === 0 ? flags : undefined;
 }
 
 function isPlainRemote(gateway: GatewayAddress): boolean {

@@ -1,21 +1,31 @@
 import type { Gateway } from "../gateway.ts";
+import { undeliveredWords } from "../gateway-stop.ts";
 import type { GatewayStore } from "../gateway-store.ts";
-import { type CliContext, exitCodes } from "./cli-context.ts";
-import { untilSignal } from "./until-signal.ts";
+import { exitCodes } from "./cli-context.ts";
+
+/** How a gateway that was started has ended. */
+export interface Ending {
+  exitCode: number;
+  /** For people, a line. */
+  words: string;
+}
 
 /**
  * Lets a gateway serve until it is asked to stop, or its store fails, and stops it.
- * Resolves with the exit code that says which.
+ *
+ * @param asked resolves when it shall stop
  */
 export async function untilStopped(
-  context: Pick<CliContext, "onSignal" | "exit">,
+  asked: Promise<void>,
   gateway: Pick<Gateway, "stop">,
   { failed }: Pick<GatewayStore, "failed">,
-): Promise<number> {
-  const code = await Promise.race([
-    failed.then(() => exitCodes.failed),
-    untilSignal(context).then(() => exitCodes.ok),
-  ]);
-  await gateway.stop();
-  return code;
+): Promise<Ending> {
+  const failure = await Promise.race([failed, asked]);
+  const result = await gateway.stop();
+  const words = undeliveredWords(result);
+  if (failure !== undefined) {
+    return { exitCode: exitCodes.failed, words: `the store has failed: ${failure.message}; ${words}` };
+  }
+  const isEmpty = result.undelivered?.length === 0;
+  return { exitCode: isEmpty ? exitCodes.ok : exitCodes.undelivered, words };
 }

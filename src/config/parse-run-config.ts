@@ -2,14 +2,10 @@ import { WaitFor } from "../../gen/taskgate/v1/receipt_pb.ts";
 import { OnLost } from "../../gen/taskgate/v1/session_pb.ts";
 import { type ListenAddress, parseListenAddress } from "../model/listen-address.ts";
 import { parseUuid } from "../model/uuid.ts";
+import type { SettingSources } from "./given-settings.ts";
 import { type RunSettingName, runSettings } from "./run-settings.ts";
-import {
-  createSettingReader,
-  parseHttpUrl,
-  type SettingReader,
-  type SettingSources,
-} from "./setting-reader.ts";
-import { settingEnv } from "./settings.ts";
+import { envName } from "./setting.ts";
+import { createSettingReader, parseHttpUrl, type SettingReader } from "./setting-reader.ts";
 
 /** Where a gateway is reached. */
 export type GatewayAddress =
@@ -55,19 +51,19 @@ export interface RunConfig {
 /** A configuration, or all that is wrong with what was given, a sentence each. */
 export type RunConfigResult = { readonly config: RunConfig } | { readonly problems: readonly string[] };
 
-type Reader = SettingReader<RunSettingName>;
+type Reader = SettingReader<typeof runSettings>;
 
 /** Reads what `taskgate run` runs with. Pure but for `readFile`. */
 export function parseRunConfig(sources: SettingSources<RunSettingName>): RunConfigResult {
   const problems: string[] = [];
-  const read = createSettingReader<RunSettingName>(runSettings, sources, problems);
+  const read = createSettingReader(runSettings, sources, problems);
   const config: RunConfig = {
     gateway: parseGateway(read, problems),
-    token: read.token("authToken") ?? read.token("adminToken"),
+    token: firstToken(read, "authToken") ?? firstToken(read, "adminToken"),
     subject: parseSubject(read, problems),
     onLost: read.choice("onLost", onLostWords) ?? OnLost.FAIL,
     onCancel: read.choice("onCancel", onCancelWords) ?? "terminate",
-    messagesMs: read.text("messages") === undefined ? undefined : read.durationMs("messages"),
+    messagesMs: read.isGiven("messages") ? read.durationMs("messages") : undefined,
     logName: read.text("log"),
     waitFor: read.choice("waitFor", waitForWords) ?? WaitFor.STORED,
     reportTimeoutMs: read.durationMs("reportTimeout"),
@@ -88,11 +84,17 @@ const waitForWords = new Map([
   ["delivered", WaitFor.DELIVERED],
 ]);
 
+// Of several it shows the first.
+function firstToken(read: Reader, name: "authToken" | "adminToken"): string | undefined {
+  const tokens = read.tokens(name);
+  return tokens?.parse(tokens.text())?.[0];
+}
+
 function parseGateway(read: Reader, problems: string[]): GatewayAddress {
   const text = read.text("gateway");
   if (text === undefined) {
     const listen = read.address("listen") ?? { kind: "tcp", host: "127.0.0.1", port: 0 };
-    return { kind: "listen", listen, cert: read.file("tlsCert") };
+    return { kind: "listen", listen, cert: read.file("tlsCert")?.text() };
   }
   const listen = parseListenAddress(text);
   if (listen?.kind === "unix") {
@@ -100,7 +102,7 @@ function parseGateway(read: Reader, problems: string[]): GatewayAddress {
   }
   const url = parseHttpUrl(text);
   if (url === undefined || url.search !== "") {
-    problems.push(`${env("gateway")} must be http://HOST:PORT, https://HOST or unix:PATH`);
+    problems.push(`${read.where("gateway")} must be http://HOST:PORT, https://HOST or unix:PATH`);
   }
   return { kind: "url", url: (url?.href ?? "").replace(/\/+$/, "") };
 }
@@ -119,7 +121,7 @@ function parseSubject(read: Reader, problems: string[]): RunSubject {
   const id = read.text("taskRunId");
   const taskRunId = id === undefined ? "" : parseUuid(id);
   if (taskRunId === undefined) {
-    problems.push(`${env("taskRunId")} must be a UUID`);
+    problems.push(`${read.where("taskRunId")} must be a UUID`);
   }
   return { kind: "run", taskRunId: taskRunId ?? "", attempt: parseAttempt(read, problems) };
 }
@@ -131,11 +133,11 @@ function parseAttempt(read: Reader, problems: string[]): number | undefined {
   }
   const attempt = Number(text);
   if (!/^\d+$/.test(text) || attempt >= 2 ** 31) {
-    problems.push(`${env("attempt")} must be a number from 0`);
+    problems.push(`${read.where("attempt")} must be a number from 0`);
   }
   return attempt;
 }
 
 function env(name: RunSettingName): string {
-  return settingEnv(name, runSettings[name]);
+  return envName(name, runSettings[name]);
 }

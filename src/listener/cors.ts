@@ -1,13 +1,15 @@
 import { cors } from "@connectrpc/connect";
 import type { NodeRequest, NodeResponse } from "./node-http.ts";
 
-const requestHeaders = [...cors.allowedHeaders, "authorization"].join(", ");
+const requestHeaders = [...cors.allowedHeaders, "authorization", "traceparent", "tracestate"].join(", ");
 const responseHeaders = [...cors.exposedHeaders, "taskgate-reason"].join(", ");
 
 /**
- * Answers a browser's questions about calls from other origins, by allow-list.
+ * Answers a browser's questions about calls from other origins, by allow-list. Cookies
+ * and the like are never asked for: who calls is said by a token in a header.
  * Returns true when the request was a preflight and is answered. An origin that
- * is not allowed gets no permission, and admission refuses its calls.
+ * is not allowed gets no permission, so that a browser neither lets its pages send a
+ * token nor shows them an answer. Without tokens admission refuses its calls as well.
  */
 export function applyCors(
   request: NodeRequest,
@@ -18,12 +20,13 @@ export function applyCors(
   if (origin === undefined) {
     return false;
   }
+  // A cache must not give one page's answer to another.
+  response.setHeader("vary", "origin");
   const isPreflight =
     request.method === "OPTIONS" && request.headers["access-control-request-method"] !== undefined;
   if (allowedOrigins.includes(origin)) {
     response.setHeader("access-control-allow-origin", origin);
     response.setHeader("access-control-expose-headers", responseHeaders);
-    response.setHeader("vary", "origin");
     if (isPreflight) {
       response.setHeader("access-control-allow-methods", cors.allowedMethods.join(", "));
       response.setHeader("access-control-allow-headers", requestHeaders);

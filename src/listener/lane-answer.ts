@@ -3,13 +3,17 @@ import type { ConnectError, MethodImplSpec } from "@connectrpc/connect";
 import { compressedFlag, type UniversalHandler } from "@connectrpc/connect/protocol";
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { compressionGzip } from "@connectrpc/connect-node";
+import type { ObservedCall } from "../model/call-observer.ts";
 import type { LaneContext } from "./lane-context.ts";
+import { leaveBehind } from "./leave-behind.ts";
+import type { MethodLimits } from "./method-limits.ts";
 
 /** A method that the lane serves. */
 export interface LaneMethod {
   path: string;
-  spec: Extract<MethodImplSpec, { kind: "unary" | "bidi_streaming" }>;
+  spec: MethodImplSpec;
   handler: UniversalHandler;
+  limits: MethodLimits;
 }
 
 /** One call on its way through the lane. */
@@ -18,6 +22,8 @@ export interface LaneCall {
   headers: IncomingHttpHeaders;
   method: LaneMethod;
   context: LaneContext;
+  /** Undefined: nobody observes it. */
+  observed: ObservedCall | undefined;
 }
 
 // As Connect: smaller messages are not worth it.
@@ -37,6 +43,7 @@ export async function answer(call: LaneCall, message: Uint8Array): Promise<void>
   begin(call);
   finish(call, nodeHeaders(context.setTrailer));
   stream.end(frame);
+  call.observed?.end(0);
 }
 
 /** A message as it goes to the caller; undefined: it is to be compressed. */
@@ -75,7 +82,13 @@ export function answerError(call: LaneCall, error: ConnectError): void {
     return;
   }
   const trailers = nodeHeaders(setTrailerStatus(new Headers(context.setTrailer), error));
-  if (stream.headersSent || context.setHeader !== undefined) {
+  const isBehind = stream.headersSent || context.setHeader !== undefined;
+  if (!stream.readableEnded) {
+    leaveBehind(stream, isBehind ? "trailers" : "headers");
+    // So that an end that is there is seen.
+    stream.resume();
+  }
+  if (isBehind) {
     if (!stream.headersSent) {
       begin(call);
     }
@@ -84,8 +97,7 @@ export function answerError(call: LaneCall, error: ConnectError): void {
   } else {
     stream.respond({ ...responseHeaders(context, acceptsGzip(headers)), ...trailers }, { endStream: true });
   }
-  // Nobody reads what the caller may still be sending.
-  stream.resume();
+  call.observed?.end(error.code);
 }
 
 function responseHeaders(context: LaneContext, isGzip: boolean): OutgoingHttpHeaders {

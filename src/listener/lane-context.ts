@@ -8,6 +8,10 @@ import {
   type HandlerContext,
 } from "@connectrpc/connect";
 
+// One for all: nobody reads where it was made, and in a flood of calls that are cancelled
+// its stack would cost more than anything else.
+const callerLeft = new ConnectError("the caller left", Code.Canceled);
+
 /**
  * The context of a call in the fast lane. What Connect builds for every call is
  * built here when somebody asks for it: most handlers want no headers and most
@@ -20,26 +24,39 @@ export class LaneContext implements HandlerContext {
   readonly service: DescService;
   readonly values: ContextValues = createContextValues();
   readonly timeoutMs: () => number | undefined;
+  /** Is called when the time for the body is over. */
+  onBodyTime: (() => void) | undefined;
+  /** Is called when the caller has left or the deadline has passed before the answer. */
+  onEnd: (() => void) | undefined;
   readonly #headers: IncomingHttpHeaders;
   readonly #deadlineMs: number | undefined;
-  readonly #abort = new AbortController();
+  #abort: AbortController | undefined;
+  #endedBy: ConnectError | undefined;
   #timer: NodeJS.Timeout | undefined;
   #isReleased = false;
   #requestHeader: Headers | undefined;
   #responseHeader: Headers | undefined;
   #responseTrailer: Headers | undefined;
 
-  /** Without a timeout the call has no deadline. */
-  constructor(method: DescMethod, headers: IncomingHttpHeaders, timeoutMs: number | undefined) {
+  /**
+   * Without a timeout the call has no deadline. `onBodyTime` is called where the call is
+   * still under way after `bodyMs`, by the timer of its deadline: one more would cost
+   * each call.
+   */
+  constructor(
+    method: DescMethod,
+    headers: IncomingHttpHeaders,
+    timeoutMs: number | undefined,
+    bodyMs = Number.POSITIVE_INFINITY,
+  ) {
     this.method = method;
     this.service = method.parent;
     this.#headers = headers;
     this.#deadlineMs = timeoutMs && performance.now() + timeoutMs;
     this.timeoutMs = () => this.#deadlineMs && this.#deadlineMs - performance.now();
     if (timeoutMs !== undefined) {
-      this.#timer = setTimeout(() => {
-        this.#end(new ConnectError("the operation timed out", Code.DeadlineExceeded));
-      }, timeoutMs);
+      const firstMs = Math.min(timeoutMs, bodyMs);
+      this.#timer = setTimeout(() => this.#onTimer(timeoutMs - firstMs), firstMs);
     }
   }
 
@@ -48,6 +65,12 @@ export class LaneContext implements HandlerContext {
   }
 
   get signal(): AbortSignal {
+    if (this.#abort === undefined) {
+      this.#abort = new AbortController();
+      if (this.#endedBy !== undefined) {
+        this.#abort.abort(this.#endedBy);
+      }
+    }
     return this.#abort.signal;
   }
 
@@ -79,7 +102,7 @@ export class LaneContext implements HandlerContext {
   /** The caller left. Does nothing once the call was answered. */
   leave(): void {
     if (!this.#isReleased) {
-      this.#end(new ConnectError("the caller left", Code.Canceled));
+      this.#end(callerLeft);
     }
   }
 
@@ -89,9 +112,20 @@ export class LaneContext implements HandlerContext {
     this.#isReleased = true;
   }
 
+  #onTimer(restMs: number): void {
+    if (restMs > 0) {
+      this.#timer = setTimeout(() => this.#onTimer(0), restMs);
+      this.onBodyTime?.();
+    } else {
+      this.#end(new ConnectError("the operation timed out", Code.DeadlineExceeded));
+    }
+  }
+
   #end(reason: ConnectError): void {
     this.release();
-    this.#abort.abort(reason);
+    this.#endedBy = reason;
+    this.#abort?.abort(reason);
+    this.onEnd?.();
   }
 }
 

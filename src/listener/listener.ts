@@ -1,31 +1,53 @@
 import http from "node:http";
-import http2, { type ServerHttp2Session } from "node:http2";
+import http2, {
+  type Http2ServerRequest,
+  type Http2ServerResponse,
+  type ServerHttp2Session,
+} from "node:http2";
 import net, { type Socket } from "node:net";
 import tls from "node:tls";
-import { formatListenAddress, type ListenAddress } from "../model/listen-address.ts";
+import { formatListenAddress, type ListenAddress, type SocketAccess } from "../model/listen-address.ts";
+import type { PeerLimits } from "../model/peer-limits.ts";
+import { createConnectionPlaces } from "./connection-places.ts";
 import { keepAlive } from "./keep-alive.ts";
+import { peerOf } from "./peer-of.ts";
+import { createPeerPenalties } from "./peer-penalties.ts";
 import type { RpcHandler } from "./rpc-handler.ts";
+import { sessionWindowBytes, streamWindowBytes, watchSessions } from "./session-watch.ts";
 import { bindUnixSocket } from "./unix-socket.ts";
+
+/** What TLS needs, as PEM. */
+export interface ListenerTls {
+  cert: string;
+  key: string;
+  /** Who signs certificates of clients, which must then show one. */
+  clientCa?: string | undefined;
+}
 
 export interface ListenerOptions {
   address: ListenAddress;
-  /** PEM texts. Undefined: plain text. With `clientCa` a client must show a certificate. */
-  tls?: { cert: string; key: string; clientCa?: string } | undefined;
+  /** Who may connect to a Unix socket. Default: its owner and the process's group. */
+  socketAccess?: SocketAccess;
+  /** Undefined: plain text. */
+  tls?: ListenerTls | undefined;
   handler: RpcHandler;
-  /** How many connections may be open at once; more are closed as they come. */
-  maxConnections: number;
-  /** How many calls one HTTP/2 connection may have under way. */
-  maxStreams: number;
-  /** How long a new connection may keep silent, and a request's head may take. */
-  firstByteTimeoutMs: number;
+  limits: PeerLimits;
   /** How often HTTP/2 clients are pinged; one that does not answer before the next is gone. */
   pingIntervalMs: number;
+  /** Is told why a connection was refused or cut off by a limit. */
+  onCutOff?: (why: string) => void;
 }
 
 /** A listening port. */
 export interface Listener {
   /** The address, with the port that was chosen where 0 was asked for. */
   address: ListenAddress;
+  /**
+   * Speaks TLS with other certificates from the next connection on; a session of before
+   * is not resumed. Throws when they are wrong, and keeps those before. Only where it
+   * speaks TLS, and wants certificates of clients if and only if it did before.
+   */
+  replaceTls(tls: ListenerTls): void;
   /**
    * Takes no more connections, asks clients to leave, waits for the calls under
    * way up to `graceMs`, then ends what is left.
@@ -38,40 +60,68 @@ export interface Listener {
  * without. Rejects when the address cannot be bound.
  */
 export async function listen(options: ListenerOptions): Promise<Listener> {
-  const { handler } = options;
+  const { handler, limits, onCutOff = () => undefined } = options;
   const sockets = new Set<Socket>();
+  // Kept: a socket that is closed has forgotten it.
+  const peers = new WeakMap<Socket, string | undefined>();
   const sessions = new Map<ServerHttp2Session, Socket>();
+  const places = createConnectionPlaces(limits);
+  // Those for which no call was admitted yet, and what is to be done when one is.
+  const strangers = new Map<unknown, () => void>();
+  const now = () => performance.now();
+  const penalties = createPeerPenalties(limits.maxPenaltyMs, now);
+  const watch = watchSessions({
+    limits,
+    now,
+    onCutOff(why, socket) {
+      penalties.add(peers.get(socket));
+      onCutOff(why);
+    },
+  });
   let isClosing = false;
 
   // Only makes Node's request and response objects for streams that are handed
   // to it; it never listens.
-  const compat = http2.createServer((request, response) => handler.onRequest(request, response));
+  const compat = http2.createServer(serveCompat);
   compat.on("checkContinue", (request, response) => {
     // Node would throw if the stream was reset in the packet that began it.
     if (!response.stream.closed && !response.stream.destroyed) {
       response.writeContinue();
     }
-    handler.onRequest(request, response);
+    serveCompat(request, response);
   });
+  function serveCompat(request: Http2ServerRequest, response: Http2ServerResponse): void {
+    handler.onRequest(request, response, () => strangers.get(response.stream.session)?.());
+  }
   const h2 = http2.createServer({
     settings: {
-      maxConcurrentStreams: options.maxStreams,
-      initialWindowSize: 1024 * 1024,
-      maxHeaderListSize: 16 * 1024,
+      maxConcurrentStreams: limits.maxStreams,
+      initialWindowSize: streamWindowBytes,
+      maxHeaderListSize: limits.maxHeaderBytes,
     },
     maxSettings: 32,
+    // Each costs about as much as a call: not all of a minute's at once.
+    streamResetBurst: Math.ceil(limits.maxResetsPerMinute / 3),
+    streamResetRate: Math.ceil(limits.maxResetsPerMinute / 60),
   });
   h2.on("stream", (stream, headers, flags, rawHeaders) => {
-    if (!handler.onStream(stream, headers)) {
+    watch.addStream(stream);
+    if (!handler.onStream(stream, headers, strangers.get(stream.session))) {
       compat.emit("stream", stream, headers, flags, rawHeaders);
     }
   });
 
   function serveHttp2(socket: Socket): void {
     h2.once("session", (session) => {
-      session.setLocalWindowSize(4 * 1024 * 1024);
+      session.setLocalWindowSize(sessionWindowBytes);
       sessions.set(session, socket);
       session.once("close", () => sessions.delete(session));
+      strangers.set(session, () => {
+        strangers.delete(session);
+        places.keep(socket);
+      });
+      session.once("close", () => strangers.delete(session));
+      watch.add(session, socket);
       if (isClosing) {
         session.close();
       }
@@ -80,14 +130,20 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
   }
 
   const h1 = http.createServer(
-    { headersTimeout: options.firstByteTimeoutMs, requestTimeout: 0, keepAliveTimeout: 60_000 },
+    {
+      headersTimeout: limits.firstByteTimeoutMs,
+      connectionsCheckingInterval: Math.min(1000, Math.ceil(limits.firstByteTimeoutMs / 2)),
+      maxHeaderSize: limits.maxHeaderBytes,
+      requestTimeout: 0,
+      keepAliveTimeout: Math.min(60_000, limits.idleTimeoutMs),
+    },
     (request, response) => {
       response.once("close", () => {
         if (isClosing) {
           h1.closeIdleConnections();
         }
       });
-      handler.onRequest(request, response);
+      handler.onRequest(request, response, () => places.keep(request.socket));
     },
   );
   // It never listens by itself, but only then begins to watch its timeouts.
@@ -95,24 +151,52 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
 
   // Of TLS as well, before its handshake: a socket that stalls there must be closed, too.
   function track(socket: Socket): void {
+    const problem = places.take(socket);
+    if (problem !== undefined) {
+      socket.destroy();
+      onCutOff(problem);
+      return;
+    }
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
     ignoreErrors(socket);
   }
 
   function accept(socket: Socket): void {
+    if (socket.destroyed) {
+      return;
+    }
+    const peer = peerOf(socket);
+    peers.set(socket, peer);
+    const delayMs = penalties.delayMs(peer);
+    if (delayMs > 0) {
+      setTimeout(serve, delayMs, socket);
+    } else {
+      serve(socket);
+    }
+  }
+
+  function serve(socket: Socket): void {
+    if (socket.destroyed) {
+      return;
+    }
     if (socket instanceof tls.TLSSocket) {
       ignoreErrors(socket);
       if (socket.alpnProtocol === "h2") {
         serveHttp2(socket);
       } else {
         h1.emit("connection", socket);
+        // Has the parser fed by the stream: what TLS feeds it is not held back while a large
+        // answer is being written, which ends the connection ("Parse Error: Paused").
+        socket.on("data", () => undefined);
       }
       return;
     }
-    socket.setTimeout(options.firstByteTimeoutMs, () => socket.destroy());
+    // Not the socket's own timeout, which begins anew with each byte.
+    const timer = setTimeout(() => socket.destroy(), limits.firstByteTimeoutMs);
+    socket.once("close", () => clearTimeout(timer));
     readPreface(socket, (isHttp2) => {
-      socket.setTimeout(0);
+      clearTimeout(timer);
       if (isHttp2) {
         // It takes the bytes that were put back, and then the handle itself.
         serveHttp2(socket);
@@ -123,35 +207,40 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
     });
   }
 
-  const server =
-    options.tls === undefined
-      ? net.createServer({ noDelay: true, keepAlive: true }, accept)
-      : tls.createServer(
-          {
-            cert: options.tls.cert,
-            key: options.tls.key,
-            ALPNProtocols: ["h2", "http/1.1"],
-            handshakeTimeout: options.firstByteTimeoutMs,
-            noDelay: true,
-            keepAlive: true,
-            ...(options.tls.clientCa === undefined
-              ? {}
-              : { ca: options.tls.clientCa, requestCert: true, rejectUnauthorized: true }),
-          },
-          accept,
-        );
+  const tlsServer =
+    options.tls &&
+    tls.createServer(
+      {
+        ...secureContext(options.tls),
+        ALPNProtocols: ["h2", "http/1.1"],
+        handshakeTimeout: limits.firstByteTimeoutMs,
+        noDelay: true,
+        keepAlive: true,
+        ...(options.tls.clientCa === undefined ? {} : { requestCert: true, rejectUnauthorized: true }),
+      },
+      accept,
+    );
+  const server = tlsServer ?? net.createServer({ noDelay: true, keepAlive: true }, accept);
   server.prependListener("connection", track);
   server.on("tlsClientError", (_, socket: Socket) => socket.destroy());
-  server.maxConnections = options.maxConnections;
-  const address = await bind(server, options.address);
+  const address = await bind(server, options.address, options.socketAccess).catch((error) => {
+    watch.stop();
+    throw error;
+  });
   const stopKeepAlive = keepAlive(sessions, options.pingIntervalMs);
 
   return {
     address,
+    replaceTls(replacement) {
+      // Node forgets the old one before it finds fault with the new one.
+      tls.createSecureContext(secureContext(replacement));
+      tlsServer?.setSecureContext(secureContext(replacement));
+    },
     async close(graceMs) {
       isClosing = true;
       // From now on the end of the time watches over them.
       stopKeepAlive();
+      watch.stop();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       const timer = setTimeout(() => destroyAll(sockets), graceMs);
       for (const session of sessions.keys()) {
@@ -170,6 +259,10 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
       h1.close(() => undefined);
     },
   };
+}
+
+function secureContext({ cert, key, clientCa }: ListenerTls): tls.SecureContextOptions {
+  return { cert, key, ...(clientCa === undefined ? {} : { ca: clientCa }) };
 }
 
 // What there is to say of a broken connection is said by its end.
@@ -204,9 +297,13 @@ function readPreface(socket: Socket, done: (isHttp2: boolean) => void): void {
   }
 }
 
-async function bind(server: net.Server, address: ListenAddress): Promise<ListenAddress> {
+async function bind(
+  server: net.Server,
+  address: ListenAddress,
+  socketAccess: SocketAccess = { mode: 0o660, gid: undefined },
+): Promise<ListenAddress> {
   if (address.kind === "unix") {
-    await bindUnixSocket(server, address.path);
+    await bindUnixSocket(server, address.path, socketAccess);
     return address;
   }
   await new Promise<void>((resolve, reject) => {

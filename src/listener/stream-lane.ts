@@ -1,7 +1,15 @@
 import { constants, type ServerHttp2Stream } from "node:http2";
-import { create, fromBinary, isMessage, type Message, toBinary } from "@bufbuild/protobuf";
-import { Code, ConnectError, type MethodImplSpec } from "@connectrpc/connect";
-import { compressedFlag } from "@connectrpc/connect/protocol";
+import {
+  create,
+  type DescMessage,
+  fromBinary,
+  isMessage,
+  type Message,
+  type MessageInitShape,
+  toBinary,
+} from "@bufbuild/protobuf";
+import { Code, ConnectError, type HandlerContext, type MethodImplSpec } from "@connectrpc/connect";
+import { type Compression, compressedFlag } from "@connectrpc/connect/protocol";
 import { type BodyBudget, noRoomError, stalledError } from "./body-budget.ts";
 import { createByteQueue } from "./byte-queue.ts";
 import {
@@ -13,27 +21,34 @@ import {
   nodeHeaders,
   smallFrameOf,
 } from "./lane-answer.ts";
+import { leaveBehind } from "./leave-behind.ts";
 
-type BidiSpec = Extract<MethodImplSpec, { kind: "bidi_streaming" }>;
+/** How a stream of messages is answered, one way or both. */
+export type StreamSpec = Exclude<MethodImplSpec, { kind: "unary" }>;
 
 /** What a client that sends a message may use. */
 export interface StreamLimits {
-  maxMessageBytes: number;
   /** How long a message may take once some of it is there. */
   maxMessageMs: number;
   /** Of messages that are not whole yet. */
   bodyBudget: BodyBudget;
+  /** Decompresses what comes. */
+  gzip: Compression;
 }
 
 /**
- * Serves a stream of messages both ways. One message is read when the handler asks
- * for it, and the handler is asked for one when the last was written: what neither
- * side takes waits in HTTP/2's windows.
+ * Serves a stream of messages. One message is read when the handler asks for it, and
+ * the handler is asked for one when the last was written: what neither side takes
+ * waits in HTTP/2's windows.
  */
-export function serveStream(call: LaneCall, limits: StreamLimits, fail: (error: unknown) => void): void {
+export function serveStream(
+  call: LaneCall,
+  spec: StreamSpec,
+  limits: StreamLimits,
+  fail: (error: unknown) => void,
+): void {
   const { stream, context } = call;
-  const spec = call.method.spec as BidiSpec;
-  const requests = readMessages(stream, limits, (bytes) => decode(spec, bytes));
+  const requests = readMessages(call, spec, limits);
   let isOver = false;
 
   function end(error?: unknown): void {
@@ -47,36 +62,31 @@ export function serveStream(call: LaneCall, limits: StreamLimits, fail: (error: 
       return;
     }
     stream.resume();
-    // Trailers follow what is otherwise the end. Node sends them in the next turn.
-    const hasTrailers = stream.headersSent || error === undefined || context.setHeader !== undefined;
-    stream.once(hasTrailers ? "wantTrailers" : "finish", () =>
-      setImmediate(() => setImmediate(leaveBehind, stream)),
-    );
     if (error !== undefined) {
       fail(error);
     } else {
+      leaveBehind(stream, "trailers");
       context.release();
       if (!stream.headersSent) {
         begin(call);
       }
       finish(call, nodeHeaders(context.setTrailer));
       stream.end();
+      call.observed?.end(0);
     }
   }
 
   async function respond(): Promise<void> {
     const { output: schema } = spec.method;
-    const responses = spec.impl(requests.all, context)[Symbol.asyncIterator]();
-    for (;;) {
-      const next = await responses.next();
-      if (isOver || next.done === true) {
-        return end();
+    for await (const value of invoke(spec, requests.all, context)) {
+      if (isOver) {
+        break;
       }
-      const { value } = next;
       const bytes = toBinary(schema, isMessage(value, schema) ? value : create(schema, value));
       const frame = smallFrameOf(call, bytes) ?? (await compressedFrameOf(bytes));
-      if (stream.closed || stream.destroyed) {
-        return end();
+      // Its deadline may have passed meanwhile.
+      if (isOver || stream.closed || stream.destroyed) {
+        break;
       }
       if (!stream.headersSent) {
         begin(call);
@@ -85,14 +95,65 @@ export function serveStream(call: LaneCall, limits: StreamLimits, fail: (error: 
         await drained(stream);
       }
     }
+    end();
   }
 
   // Its deadline has passed, or the caller has left.
   context.signal.addEventListener("abort", () => end(context.signal.reason), { once: true });
-  respond().catch(end);
+  const responding = call.observed === undefined ? respond() : call.observed.run(respond);
+  responding.catch(end);
 }
 
-function decode({ method }: BidiSpec, bytes: Uint8Array): Message {
+function invoke(
+  spec: StreamSpec,
+  requests: AsyncIterable<Message>,
+  context: HandlerContext,
+): AsyncIterable<Answer> {
+  switch (spec.kind) {
+    case "server_streaming":
+      return answerOne(spec, requests, context);
+    case "client_streaming":
+      return answerAll(spec, requests, context);
+    case "bidi_streaming":
+      return spec.impl(requests, context);
+  }
+}
+
+type Answer = Message | MessageInitShape<DescMessage>;
+type SpecOf<Kind extends StreamSpec["kind"]> = Extract<StreamSpec, { kind: Kind }>;
+
+async function* answerOne(
+  spec: SpecOf<"server_streaming">,
+  requests: AsyncIterable<Message>,
+  context: HandlerContext,
+): AsyncGenerator<Answer> {
+  const iterator = requests[Symbol.asyncIterator]();
+  const { value: request, done } = await iterator.next();
+  // Both in Connect's words.
+  if (done === true) {
+    throw new ConnectError(
+      "protocol error: missing input message for server-streaming method",
+      Code.Unimplemented,
+    );
+  }
+  if ((await iterator.next()).done !== true) {
+    throw new ConnectError(
+      "protocol error: received extra input message for server-streaming method",
+      Code.Unimplemented,
+    );
+  }
+  yield* spec.impl(request, context);
+}
+
+async function* answerAll(
+  spec: SpecOf<"client_streaming">,
+  requests: AsyncIterable<Message>,
+  context: HandlerContext,
+): AsyncGenerator<Answer> {
+  yield await spec.impl(requests, context);
+}
+
+function decode({ method }: StreamSpec, bytes: Uint8Array): Message {
   try {
     return fromBinary(method.input, bytes);
   } catch (error) {
@@ -108,12 +169,15 @@ interface MessageReader {
 }
 
 // Reads messages out of a stream as they are asked for, one at a time. The stream is
-// paused while nobody asks: it holds no more than one chunk, or one message.
+// paused when something comes for which nobody has asked: it holds no more than one
+// chunk, or one message. Not before, because a pause and its end cost more than a message.
 function readMessages(
-  stream: ServerHttp2Stream,
-  { maxMessageBytes, maxMessageMs, bodyBudget }: StreamLimits,
-  decodeMessage: (bytes: Uint8Array) => Message,
+  { stream, headers, method }: LaneCall,
+  spec: StreamSpec,
+  { maxMessageMs, bodyBudget, gzip }: StreamLimits,
 ): MessageReader {
+  const { maxMessageBytes } = method.limits;
+  const isGzip = headers["grpc-encoding"] === "gzip";
   const queue = createByteQueue();
   let isEnded = false;
   let refusal: ConnectError | undefined;
@@ -121,7 +185,7 @@ function readMessages(
   let asking: PromiseWithResolvers<IteratorResult<Message>> | undefined;
 
   // The next message; undefined: it is not there yet.
-  function take(): Uint8Array | undefined {
+  function take(): Message | Promise<Message> | undefined {
     if (queue.size < headBytes) {
       return undefined;
     }
@@ -139,6 +203,10 @@ function readMessages(
     bodyBudget.give(headBytes + length);
     clearTimeout(timer);
     timer = undefined;
+    const bytes = envelope.subarray(headBytes);
+    if (envelope[0] === compressedFlag && isGzip) {
+      return gzip.decompress(bytes, maxMessageBytes).then((plain) => decode(spec, plain));
+    }
     if (envelope[0] === compressedFlag) {
       throw new ConnectError(
         "received compressed envelope, but do not know how to decompress",
@@ -148,7 +216,7 @@ function readMessages(
     if (envelope[0] !== 0) {
       throw new ConnectError(`received an envelope with unknown flags ${envelope[0]}`, Code.Internal);
     }
-    return envelope.subarray(headBytes);
+    return decode(spec, bytes);
   }
 
   function give(): void {
@@ -161,11 +229,11 @@ function readMessages(
       if (refusal !== undefined) {
         throw refusal;
       }
-      const bytes = take();
-      if (bytes !== undefined) {
+      const message = take();
+      if (message !== undefined) {
         asking = undefined;
-        stream.pause();
-        resolve({ done: false, value: decodeMessage(bytes) });
+        // A promise only where it must be one: it costs a turn.
+        resolve(message instanceof Promise ? message.then(resultOf) : resultOf(message));
       } else if (isEnded && queue.size > 0) {
         throw new ConnectError("protocol error: incomplete envelope", Code.InvalidArgument);
       } else if (isEnded) {
@@ -234,11 +302,8 @@ function readMessages(
   };
 }
 
-// The client hears that nobody reads what it may still send.
-function leaveBehind(stream: ServerHttp2Stream): void {
-  if (!stream.closed && !stream.readableEnded) {
-    stream.close(constants.NGHTTP2_NO_ERROR);
-  }
+function resultOf(value: Message): IteratorResult<Message> {
+  return { done: false, value };
 }
 
 function drained(stream: ServerHttp2Stream): Promise<void> {

@@ -1,15 +1,21 @@
-import { lstat, unlink } from "node:fs/promises";
+import { chmod, lchown, lstat, unlink } from "node:fs/promises";
 import net from "node:net";
+import type { SocketAccess } from "../model/listen-address.ts";
 
 /**
- * Binds a server to a Unix socket that its owner and group may connect to
- * (0660). A socket that a dead process left behind is replaced; one that somebody
- * serves, and anything that is no socket, is left alone.
+ * Binds a server to a Unix socket that only those may connect to whom `access` names.
+ * A socket that a dead process left behind is replaced; one that somebody serves, and
+ * anything that is no socket, a link to one included, is left alone.
  */
-export async function bindUnixSocket(server: net.Server, path: string): Promise<void> {
+export async function bindUnixSocket(
+  server: net.Server,
+  path: string,
+  { mode, gid }: SocketAccess,
+): Promise<void> {
   await removeStaleSocket(path);
-  // The mode must be right from the first moment, so it cannot be set afterwards.
-  const umask = process.umask(0o117);
+  // It must not be open to anybody else for a moment: not before it has its mode, and
+  // where it gets another group, not to the process's own.
+  const umask = process.umask(0o777 & ~(gid === undefined ? mode : 0o600));
   try {
     const bound = new Promise<void>((resolve, reject) => {
       server.once("error", reject);
@@ -20,8 +26,26 @@ export async function bindUnixSocket(server: net.Server, path: string): Promise<
     });
     process.umask(umask);
     await bound;
+    if (gid !== undefined) {
+      await giveToGroup(path, gid);
+      await chmod(path, mode);
+    }
+  } catch (error) {
+    server.close();
+    throw error;
   } finally {
     process.umask(umask);
+  }
+}
+
+async function giveToGroup(path: string, gid: number): Promise<void> {
+  try {
+    const { uid } = await lstat(path);
+    await lchown(path, uid, gid);
+  } catch (error) {
+    throw new Error(`${path} cannot be given to group ${gid}: the process must be in that group`, {
+      cause: error,
+    });
   }
 }
 

@@ -1,6 +1,7 @@
 import type { ConnectError } from "@connectrpc/connect";
 import { errorToJsonBytes } from "@connectrpc/connect/protocol-connect";
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
+import { leaveBehind } from "./leave-behind.ts";
 import { answerText, type NodeRequest, type NodeResponse } from "./node-http.ts";
 
 /**
@@ -10,13 +11,14 @@ import { answerText, type NodeRequest, type NodeResponse } from "./node-http.ts"
  */
 export function answerUnknownPath(request: NodeRequest, response: NodeResponse, error: ConnectError): void {
   const type = request.headers["content-type"] ?? "";
-  // What is still being sent is not read.
-  request.resume();
   if (/^application\/grpc(-web)?\b/.test(type)) {
     const trailer = new Headers();
     setTrailerStatus(trailer, error);
     setHeaders(response, trailer);
     response.setHeader("content-type", type);
+    if ("stream" in response) {
+      leaveBehind(response.stream, "headers");
+    }
     response.end();
   } else if (/^application\/(json|proto|connect\+(json|proto))\b/.test(type)) {
     response.statusCode = 404;

@@ -1,4 +1,5 @@
 import type { Role } from "../../gen/taskgate/v1/gateway_pb.ts";
+import type { WorkDefinitions } from "./work-pool.ts";
 
 /**
  * Who may call a method: callers with a role, every caller that the gateway
@@ -11,6 +12,8 @@ export interface Caller {
   /** A name for people and for telling callers apart; never a token. */
   name: string;
   roles: readonly Role[];
+  /** The definitions of Aidbox that it may have to do with. Undefined: all. */
+  definitions?: WorkDefinitions | undefined;
 }
 
 /** What is known of a call before a byte of its body is read. */

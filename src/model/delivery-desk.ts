@@ -14,7 +14,10 @@ export type DeliveryMove =
   | { readonly kind: "unknown" }
   | { readonly kind: "refused"; readonly why: string };
 
-/** What watchers are told: a change, that changes were left out, or nothing for so long that they should know. */
+/**
+ * What watchers are told: a change, that changes were left out, or nothing: at first, and when there was nothing for
+ * so long that they should know.
+ */
 export type DeliveryChange =
   | { readonly kind: "changed"; readonly delivery: Delivery }
   | { readonly kind: "gap" }

@@ -45,10 +45,10 @@ export interface LeaseBook {
   /** How long a silent task is believed to be alive. */
   readonly durationMs: number;
   readonly size: number;
-  /** Holds what is stored, each for its full time, and begins to watch. */
+  /** How many sessions hold leases, and how many leases there are, by upstream. */
+  counts(): { upstream: string; sessions: number; leases: number }[];
+  /** Holds what is stored, each for its full time, and begins to watch. To be awaited before anything is asked. */
   start(): Promise<void>;
-  /** Resolves when what is stored is held. */
-  readonly started: Promise<void>;
   /** Watches no longer. Nothing is reported as lost any more. */
   stop(): void;
   /**

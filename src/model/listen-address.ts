@@ -8,6 +8,14 @@ export interface TcpAddress {
 /** Where to listen: a TCP address, or the path of a Unix socket. */
 export type ListenAddress = TcpAddress | { readonly kind: "unix"; readonly path: string };
 
+/** Who may connect to a Unix socket. */
+export interface SocketAccess {
+  /** Permission bits. */
+  mode: number;
+  /** The group's number. Undefined: the process's own. */
+  gid: number | undefined;
+}
+
 /**
  * Reads `host:port`, `[ipv6]:port`, `:port` (all addresses) or `unix:PATH`.
  * Returns undefined for anything else.

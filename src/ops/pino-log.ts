@@ -1,8 +1,20 @@
 import { pino, stdTimeFunctions } from "pino";
 import type { Log } from "../model/log.ts";
+import { terminalLine } from "./terminal-line.ts";
 
-/** Creates a log of JSON lines on standard error: standard output is for the user. */
-export function createPinoLog(level: string): Log {
+export interface PinoLogOptions {
+  /** `debug`, `info`, `warn`, `error` or `silent`. */
+  level: string;
+  /** `json`: a line of JSON per event; `text`: the same for people. */
+  format: "json" | "text";
+  /** Of text, for a terminal. */
+  hasColours: boolean;
+}
+
+/** Creates a log of lines on standard error: standard output is for the user. */
+export function createPinoLog({ level, format, hasColours }: PinoLogOptions): Log {
+  // Synchronous, so that nothing is missing after a crash.
+  const destination = pino.destination({ fd: 2, sync: true });
   const logger = pino(
     {
       level,
@@ -11,10 +23,10 @@ export function createPinoLog(level: string): Log {
       timestamp: stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },
-    // Synchronous, so that nothing is missing after a crash.
-    pino.destination({ fd: 2, sync: true }),
+    format === "json" ? destination : { write: (line) => destination.write(terminalLine(line, hasColours)) },
   );
   return {
+    debug: (message, fields) => logger.debug(fields ?? {}, message),
     info: (message, fields) => logger.info(fields ?? {}, message),
     warn: (message, fields) => logger.warn(fields ?? {}, message),
     error: (message, error, fields) => logger.error({ ...fields, err: error }, message),

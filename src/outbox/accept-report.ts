@@ -195,7 +195,12 @@ function readReceipt(text: string | null): DeliveryRow | undefined {
     return undefined;
   }
   const receipt = JSON.parse(text) as Omit<DeliveryRow, "failure"> & { failure: string | null };
-  return { ...receipt, failure: receipt.failure === null ? null : Buffer.from(receipt.failure, "base64") };
+  return {
+    ...receipt,
+    failure: receipt.failure === null ? null : Buffer.from(receipt.failure, "base64"),
+    // Of one that an older version has written.
+    trace: receipt.trace ?? null,
+  };
 }
 
 function refuse(refusal: Refusal): AcceptResult {

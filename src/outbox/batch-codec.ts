@@ -73,7 +73,7 @@ function summaryOf({ row, lane, isFirst, claimed }: Stored): StoredSummary {
 }
 
 function storedOf(
-  { delivery, operation, caller, isByGateway, nowMs }: AcceptOp,
+  { delivery, operation, caller, isByGateway, trace, nowMs }: AcceptOp,
   stored: StoredSummary,
 ): Stored {
   const { seq, id, attempts, nextAttemptMs, payloadBytes, lane, isFirst, isClaimed } = stored;
@@ -99,6 +99,7 @@ function storedOf(
     caller,
     isByGateway,
     payloadBytes,
+    trace,
   };
   const outcomeCreateMs = kind === "outcome" ? nowMs : null;
   const claimed = isClaimed

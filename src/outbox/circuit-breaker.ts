@@ -6,6 +6,8 @@ import { maxDelayMs, retryAfterMs } from "./retry-policy.ts";
  * row it lets one attempt through from time to time, until one is taken.
  */
 export interface CircuitBreaker {
+  /** Attempts are kept away, but for one from time to time. */
+  readonly isOpen: boolean;
   /** How many attempts may begin now. */
   allowance(nowMs: number): number;
   /** How long until one may; 0: now. */
@@ -14,6 +16,12 @@ export interface CircuitBreaker {
   began(count: number): void;
   /** Lets one attempt through now, because an operator wants it. */
   tryNow(): void;
+  /**
+   * From now on it lets one through every second: the gateway ends at `endMs`, and what
+   * has not left by then waits for the next one. What the upstream asked for stays, as
+   * far as it is over before.
+   */
+  hurry(endMs: number): void;
   /** What came of one. */
   record(result: AttemptResult, nowMs: number): void;
 }
@@ -27,13 +35,17 @@ export function createCircuitBreaker(random: () => number): CircuitBreaker {
   let failures = 0;
   let openMs = 0;
   let untilMs = 0;
+  let askedUntilMs = 0;
   let probes = 0;
+  let hurryEndMs: number | undefined;
 
   function isOpen(): boolean {
     return openMs > 0;
   }
-  function open(nowMs: number, atLeastMs: number): void {
-    openMs = Math.min(maxOpenMs, Math.max(minOpenMs, openMs * 2));
+  function open(nowMs: number, askedMs: number): void {
+    openMs = Math.min(hurryEndMs === undefined ? maxOpenMs : minOpenMs, Math.max(minOpenMs, openMs * 2));
+    askedUntilMs = nowMs + askedMs;
+    const atLeastMs = hurryEndMs === undefined || askedUntilMs < hurryEndMs ? askedMs : 0;
     untilMs = nowMs + Math.max(openMs * (0.5 + random() / 2), atLeastMs);
   }
   function delayMs(nowMs: number): number {
@@ -42,6 +54,9 @@ export function createCircuitBreaker(random: () => number): CircuitBreaker {
   }
 
   return {
+    get isOpen() {
+      return isOpen();
+    },
     delayMs,
     allowance(nowMs) {
       if (!isOpen()) {
@@ -56,6 +71,11 @@ export function createCircuitBreaker(random: () => number): CircuitBreaker {
     },
     tryNow() {
       untilMs = 0;
+      probes = 0;
+    },
+    hurry(endMs) {
+      hurryEndMs = endMs;
+      untilMs = Math.min(untilMs, askedUntilMs < endMs ? askedUntilMs : 0);
       probes = 0;
     },
     record(result, nowMs) {

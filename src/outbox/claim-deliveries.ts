@@ -98,7 +98,10 @@ export function createAttempts(db: DatabaseSync, rows: Rows, lanes: Lanes) {
     };
 
     const before = begun.get(lane) ?? 0;
-    const ordinary = Math.floor((before + limit) / ordinaryEvery) - Math.floor(before / ordinaryEvery);
+    // At the end nobody knows how much time is left: outcomes go first, all of them.
+    const ordinary = supersede
+      ? 0
+      : Math.floor((before + limit) / ordinaryEvery) - Math.floor(before / ordinaryEvery);
     const isMore = take(1, limit - ordinary);
     take(0, limit - result.claimed.length);
     if (isMore) {
@@ -137,24 +140,26 @@ export function createAttempts(db: DatabaseSync, rows: Rows, lanes: Lanes) {
       rows.setHead(delivery.task, seq, dueMs, nowMs);
       return { ...none, row: rows.find(seq)?.row };
     }
-    const row =
+    const [state, details] =
       settlement.kind === "delivered"
-        ? rows.end(delivery, deliveryStates.DELIVERED, nowMs, { answer: settlement.answer })
-        : rows.end(
-            delivery,
+        ? [deliveryStates.DELIVERED, { answer: settlement.answer }]
+        : [
             settlement.kind === "rejected" ? deliveryStates.REJECTED : deliveryStates.UNCONFIRMED,
-            nowMs,
             { failure: settlement.failure },
-          );
+          ];
+    const { row, hasNext } = rows.endHead(delivery, state, nowMs, details);
     if (settlement.kind === "rejected" && settlement.isTaskOpen) {
       rows.openTask(delivery.task, seq);
     }
     lanes.count(delivery.lane, -1, -row.payloadBytes);
     const told = settlement.kind === "delivered" ? undefined : row;
-    const next = rows.firstStored(delivery.task);
-    if (next === undefined || !op.claimNext) {
-      rows.setHead(delivery.task, next?.row.seq ?? null, next === undefined ? null : nowMs, nowMs);
-      return { ...none, row: told, hasNext: next !== undefined };
+    const next = hasNext ? rows.firstStored(delivery.task) : undefined;
+    if (next === undefined) {
+      return { ...none, row: told };
+    }
+    if (!op.claimNext) {
+      rows.setHead(delivery.task, next.row.seq, nowMs, nowMs);
+      return { ...none, row: told, hasNext: true };
     }
     const { claimed, superseded, damaged } = claimHead(delivery.task, next, nowMs, op.supersede);
     return { row: told, next: claimed, hasNext: false, superseded, damaged };

@@ -113,6 +113,8 @@ async function* watch(
     signal.addEventListener("abort", release, { once: true });
   }
   try {
+    // A client cannot know otherwise from when on it is told of everything.
+    yield { kind: "idle" };
     while (!signals.some(({ aborted }) => aborted)) {
       const rows = waiting;
       waiting = [];

@@ -1,6 +1,7 @@
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import { DeliveryState, type Failure, FailureSchema } from "../../gen/taskgate/v1/receipt_pb.ts";
+import { createChurnMap } from "../model/churn-map.ts";
 import type { Clock } from "./clock.ts";
 import type { DeliveryRow } from "./store.ts";
 
@@ -44,7 +45,7 @@ export function createDeliveryWaiters(clock: Clock): DeliveryWaiters {
   let ended = new Map<number, DeliveryRow>();
   let endedBefore = new Map<number, DeliveryRow>();
   let endedAnswers = 0;
-  const waiting = new Map<number, Set<Waiter>>();
+  const waiting = createChurnMap<number, Set<Waiter>>();
   const refusals = new Map<string, Uint8Array>();
 
   // Its first attempt has an answer of its own; before and after it the lane's counts.

@@ -1,3 +1,5 @@
+import { createChurnMap } from "../model/churn-map.ts";
+
 /** Does things one after the other, per key. */
 export interface KeyOrder {
   /**
@@ -9,10 +11,10 @@ export interface KeyOrder {
 
 /** Creates an order. It remembers nothing of keys that are idle. */
 export function createKeyOrder(): KeyOrder {
-  const tails = new Map<string, Promise<unknown>>();
+  const tails = createChurnMap<string, Promise<unknown>>();
 
   return {
-    async run(key, run, signal) {
+    run(key, run, signal) {
       const before = tails.get(key);
       const turn =
         before === undefined
@@ -21,19 +23,17 @@ export function createKeyOrder(): KeyOrder {
               signal?.throwIfAborted();
               return run();
             });
-      const tail = turn.then(ignore, ignore);
-      tails.set(key, tail);
-      void tail.then(() => {
+      function end(): void {
         if (tails.get(key) === tail) {
           tails.delete(key);
         }
-      });
+      }
+      const tail: Promise<void> = turn.then(end, end);
+      tails.set(key, tail);
       return before === undefined || signal === undefined ? turn : unlessAborted(signal, before, turn);
     },
   };
 }
-
-function ignore(): void {}
 
 // Waits for a turn; once it has come, the signal is the business of what runs then.
 function unlessAborted<Result>(

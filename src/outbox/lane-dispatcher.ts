@@ -2,18 +2,20 @@ import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import { DeliveryState, type Failure } from "../../gen/taskgate/v1/receipt_pb.ts";
 import type { AttemptResult } from "../model/attempt-result.ts";
 import type { DeliveryUpstream } from "../model/delivery.ts";
+import type { DeliveryObserver } from "../model/delivery-observer.ts";
 import { createFailure } from "../model/failure.ts";
 import { createCircuitBreaker } from "./circuit-breaker.ts";
 import type { Clock } from "./clock.ts";
 import { keptAnswer } from "./kept-answer.ts";
 import type { KeyOrder } from "./key-order.ts";
 import { createRetryBudget } from "./retry-budget.ts";
-import { maxDelayMs, type RetryPolicy, settlementOf } from "./retry-policy.ts";
+import { hurried, maxDelayMs, type RetryPolicy, settlementOf } from "./retry-policy.ts";
 import type { ClaimedDelivery, ClaimResult, DeliveryRow, Settlement, SettleResult, Store } from "./store.ts";
 
 export interface LaneDispatcherDeps {
   store: Store;
   lane: string;
+  upstreamName: string;
   upstream: DeliveryUpstream;
   policy: RetryPolicy;
   /**
@@ -25,10 +27,12 @@ export interface LaneDispatcherDeps {
   order: KeyOrder;
   clock: Clock;
   random: () => number;
-  /** Leave out statuses that their task's stored outcome has overtaken. */
-  mayLeaveOut: () => boolean;
   /** A delivery has come to another state, or its attempt has failed. May be told twice. */
   onChange: (row: DeliveryRow) => void;
+  /** Undefined: nobody observes deliveries. */
+  observer?: DeliveryObserver | undefined;
+  /** Attempts are kept away from the origin, because of this failure; undefined: no more. */
+  onTrouble?: (failure: Failure | undefined) => void;
   /** The upstream has begun to refuse our credentials; undefined: it does so no more. */
   onUnauthorized: (failure: Failure | undefined) => void;
   /** A delivery is not sent because its row is damaged. */
@@ -50,10 +54,19 @@ export interface LaneDispatcher {
   wake(): void;
   /** Something is wanted now, although the origin is in trouble. */
   tryNow(): void;
+  /**
+   * The gateway ends soon: from now on outcomes go first, statuses that they have
+   * overtaken stay behind, and what waits is tried at once and then every second.
+   */
+  hurry(endMs: number): void;
   /** Begins no more attempts, and waits for those under way. */
   stop(): Promise<void>;
   /** Ends the attempts under way. */
   abort(): void;
+  /** Attempts are kept away from the origin, because it is in trouble. */
+  readonly isInTrouble: boolean;
+  /** The upstream refuses our credentials. */
+  readonly isUnauthorized: boolean;
 }
 
 /** Creates the dispatcher of one lane. It does nothing until it is woken. */
@@ -72,6 +85,8 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
   let isBehind = false;
   let isStopped = false;
   let isUnauthorized = false;
+  // Of the gateway, by the wall clock, once it is known.
+  let endMs: number | undefined;
   let whenIdle: (() => void) | undefined;
   let cancelTimer: (() => void) | undefined;
 
@@ -115,7 +130,7 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
     free -= limit;
     let result: ClaimResult;
     try {
-      const supersede = deps.mayLeaveOut();
+      const supersede = endMs !== undefined;
       result = await store.run({ type: "claim", lane, limit, nowMs, maxDelayMs, supersede });
     } catch (error) {
       free += limit;
@@ -138,8 +153,10 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
   }
 
   function tell({ superseded, damaged }: Pick<SettleResult, "superseded" | "damaged">): void {
-    superseded.forEach(deps.onChange);
-    damaged.forEach(deps.onChange);
+    for (const row of [...superseded, ...damaged]) {
+      deps.onChange(row);
+      deps.observer?.ended(row);
+    }
     damaged.forEach(deps.onDamage);
   }
 
@@ -147,7 +164,9 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
   async function work(first: ClaimedDelivery): Promise<void> {
     let claimed: ClaimedDelivery | undefined = first;
     for (let done = 1; claimed !== undefined; done += 1) {
-      const settled: SettleResult = await attempt(claimed, done < maxInARow);
+      // At the end a place is for outcomes first.
+      const isFirst = endMs === undefined || claimed.outcomeCreateMs !== null;
+      const settled: SettleResult = await attempt(claimed, done < maxInARow && isFirst);
       tell(settled);
       claimed = settled.next;
       if (settled.hasNext) {
@@ -181,6 +200,7 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
         answer: result.answer,
       };
       deps.onChange(delivered);
+      deps.observer?.ended(delivered);
       const answer = keptAnswer(result.answer);
       const settled = await settle(row, { kind: "delivered", answer }, nowMs, mayGoOn);
       if (settled !== notSettled) {
@@ -189,14 +209,18 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
       return settled;
     }
     const reserve = () => budget.reserve(nowMs);
+    const policy = endMs === undefined ? deps.policy : hurried(deps.policy, endMs - nowMs);
     const settled = await settle(
       row,
-      settlementOf(result, claimed, deps.policy, nowMs, reserve, deps.random),
+      settlementOf(result, claimed, policy, nowMs, reserve, deps.random),
       nowMs,
       mayGoOn,
     );
     if (settled.row !== undefined) {
       deps.onChange(settled.row);
+      if (settled.row.state !== DeliveryState.STORED) {
+        deps.observer?.ended(settled.row);
+      }
       // Its next attempt is not known to the timer.
       wake();
     }
@@ -216,7 +240,7 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
       }
       const result = await send(claimed);
       // Before the next one has its turn.
-      breaker.record(result, clock.now());
+      record(result);
       return result;
     } finally {
       const next = waitingToSend.shift();
@@ -228,7 +252,24 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
     }
   }
 
-  async function send({ row, target, body }: ClaimedDelivery): Promise<AttemptResult> {
+  function record(result: AttemptResult): void {
+    const wasInTrouble = breaker.isOpen;
+    breaker.record(result, clock.now());
+    if (breaker.isOpen !== wasInTrouble) {
+      deps.onTrouble?.(result.kind === "accepted" || wasInTrouble ? undefined : result.failure);
+    }
+  }
+
+  async function send(claimed: ClaimedDelivery): Promise<AttemptResult> {
+    const observed = deps.observer?.attempt(claimed.row);
+    const result = await (observed === undefined
+      ? sendUnobserved(claimed)
+      : observed.run(() => sendUnobserved(claimed)));
+    observed?.end(result);
+    return result;
+  }
+
+  async function sendUnobserved({ row, target, body }: ClaimedDelivery): Promise<AttemptResult> {
     const { taskId, attempt: taskAttempt, isInDoubt } = row;
     try {
       return await deps.upstream.send(
@@ -249,7 +290,7 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
   ): Promise<SettleResult> {
     for (;;) {
       const claimNext = !isStopped && (mayGoOn || !isBehind) && breaker.allowance(nowMs) > 1;
-      const supersede = deps.mayLeaveOut();
+      const supersede = endMs !== undefined;
       try {
         return await store.run({ type: "settle", seq: row.seq, settlement, nowMs, claimNext, supersede });
       } catch (error) {
@@ -291,6 +332,15 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
       breaker.tryNow();
       wake();
     },
+    hurry(gatewayEndMs) {
+      endMs = gatewayEndMs;
+      breaker.hurry(endMs);
+      const nowMs = clock.now();
+      store
+        .run({ type: "hasten", upstream: deps.upstreamName, lane, nowMs, limit: maxHastened })
+        .catch(deps.onUnexpectedError)
+        .finally(wake);
+    },
     stop() {
       isStopped = true;
       cancelTimer?.();
@@ -300,6 +350,12 @@ export function createLaneDispatcher(deps: LaneDispatcherDeps): LaneDispatcher {
       });
     },
     abort: () => ending.abort(new Error("the gateway stops")),
+    get isInTrouble() {
+      return breaker.isOpen;
+    },
+    get isUnauthorized() {
+      return isUnauthorized;
+    },
   };
 }
 
@@ -318,5 +374,7 @@ const notSent: AttemptResult = {
 };
 // How many deliveries of one task go one after the other while other tasks wait for a place.
 const maxInARow = 8;
+// More than can leave before the end.
+const maxHastened = 20_000;
 // How long to wait with a store that does not take what must be written.
 const storeRetryMs = 1000;

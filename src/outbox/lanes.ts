@@ -1,4 +1,5 @@
 import type { DatabaseSync } from "node:sqlite";
+import { deliveryStates } from "./delivery-state.ts";
 import type { LaneBacklog } from "./store.ts";
 
 /** How much may wait per upstream. */
@@ -9,9 +10,11 @@ export interface Quota {
   outcomeReserve: number;
 }
 
-interface Lane extends LaneBacklog {
+interface Lane extends Omit<LaneBacklog, "oldestMs"> {
   id: number;
   isChanged: boolean;
+  /** No delivery before this one waits. */
+  oldestSeq: number;
 }
 
 /** What waits, by lane. */
@@ -22,6 +25,12 @@ export function createLanes(db: DatabaseSync, quota: Quota) {
   const insert = db.prepare("INSERT INTO lane (upstream, name) VALUES (?, ?)");
   const select = db.prepare("SELECT id, upstream, name, pending_rows, pending_bytes FROM lane");
   const update = db.prepare("UPDATE lane SET pending_rows = ?, pending_bytes = ? WHERE id = ?");
+  // What waits begins where it began when somebody asked before, or later: it is found
+  // without an index, whose upkeep every delivery would pay for.
+  const selectOldest = db.prepare(
+    `SELECT d.seq, d.create_ms FROM delivery d JOIN task t ON t.id = d.task
+     WHERE d.seq >= ? AND d.state = ${deliveryStates.STORED} AND t.lane = ? ORDER BY d.seq LIMIT 1`,
+  );
   const byName = new Map<string, Lane>();
   const byId = new Map<number, Lane>();
 
@@ -36,6 +45,7 @@ export function createLanes(db: DatabaseSync, quota: Quota) {
         rows: Number(pending_rows),
         bytes: Number(pending_bytes),
         isChanged: false,
+        oldestSeq: 0,
       });
     }
   }
@@ -57,6 +67,15 @@ export function createLanes(db: DatabaseSync, quota: Quota) {
     return sum;
   }
 
+  function oldestMs(lane: Lane): number | null {
+    const oldest = lane.rows === 0 ? undefined : selectOldest.get(lane.oldestSeq, lane.id);
+    if (oldest === undefined) {
+      return null;
+    }
+    lane.oldestSeq = Number(oldest.seq);
+    return Number(oldest.create_ms);
+  }
+
   load();
   return {
     /** Reads the lanes again, after a transaction was undone. */
@@ -71,7 +90,7 @@ export function createLanes(db: DatabaseSync, quota: Quota) {
         return existing.id;
       }
       const id = Number(insert.run(upstream, name).lastInsertRowid);
-      return add({ id, upstream, lane: name, rows: 0, bytes: 0, isChanged: false }).id;
+      return add({ id, upstream, lane: name, rows: 0, bytes: 0, isChanged: false, oldestSeq: 0 }).id;
     },
 
     /** Counts what begins or ceases to wait. */
@@ -105,7 +124,18 @@ export function createLanes(db: DatabaseSync, quota: Quota) {
       }
     },
 
-    list: (): LaneBacklog[] =>
-      Array.from(byId.values(), ({ upstream, lane, rows, bytes }) => ({ upstream, lane, rows, bytes })),
+    /** A delivery waits again that did not. */
+    waitsAgain(id: number, seq: number): void {
+      const lane = byId.get(id);
+      if (lane !== undefined) {
+        lane.oldestSeq = Math.min(lane.oldestSeq, seq);
+      }
+    },
+
+    list: (withAge: boolean): LaneBacklog[] =>
+      Array.from(byId.values(), (each) => {
+        const { upstream, lane, rows, bytes } = each;
+        return { upstream, lane, rows, bytes, oldestMs: withAge ? oldestMs(each) : null };
+      }),
   };
 }

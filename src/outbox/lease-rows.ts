@@ -10,6 +10,8 @@ import type {
   EndLeaseOp,
   LeasesOp,
   LeasesResult,
+  OutcomeOp,
+  OutcomeResult,
   TaskOp,
 } from "./store.ts";
 
@@ -44,6 +46,8 @@ export function createLeases(db: DatabaseSync, rows: Rows, lanes: Lanes) {
     `SELECT request_id FROM request WHERE caller = ? AND operation = ? AND request_id > ?3 || '/' AND request_id < ?3 || '0'
      ORDER BY seq DESC LIMIT ?4`,
   );
+
+  const requestOf = db.prepare("SELECT caller, operation, request_id FROM request WHERE seq = ?");
 
   function standing({ upstream, key }: Pick<TaskOp, "upstream" | "key">): TaskStanding | undefined {
     const task = standingByKey.get(upstream, key) as (TaskRow & { session_id: string | null }) | undefined;
@@ -95,6 +99,19 @@ export function createLeases(db: DatabaseSync, rows: Rows, lanes: Lanes) {
         .all(caller, operation, sessionId, limit)
         .map(({ request_id }) => String(request_id).slice(sessionId.length + 1))
         .reverse();
+    },
+
+    outcome({ upstream, key, caller, operation, sessionId }: OutcomeOp): OutcomeResult | undefined {
+      const seq = rows.findTask(upstream, key)?.outcome_seq;
+      const found = typeof seq === "number" ? rows.find(seq) : undefined;
+      if (found === undefined) {
+        return undefined;
+      }
+      const request = requestOf
+        .all(found.row.seq)
+        .find((each) => each.caller === caller && each.operation === operation);
+      const [of, requestId] = String(request?.request_id ?? "").split(/\/(.*)/s);
+      return { row: found.row, requestId: of === sessionId ? (requestId ?? "") : "" };
     },
   };
 }

@@ -72,6 +72,7 @@ export function createMove(db: DatabaseSync, rows: Rows, lanes: Lanes) {
     rows.stored(delivery);
     queue.run(nowMs, task);
     lanes.count(lane, 1, row.payloadBytes);
+    lanes.waitsAgain(lane, seq);
     const head = rows.headOf(task);
     if (!head.isInFlight && (head.seq === null || head.seq > seq)) {
       rows.setHead(task, seq, nowMs, nowMs);

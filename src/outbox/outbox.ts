@@ -5,8 +5,10 @@ import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import { DeliveryState, type Failure, FailureSchema } from "../../gen/taskgate/v1/receipt_pb.ts";
 import { answerMarginMs } from "../model/answer-margin.ts";
 import type { DeliveryUpstream, NewDelivery } from "../model/delivery.ts";
+import type { DeliveryObserver } from "../model/delivery-observer.ts";
 import { createFailure } from "../model/failure.ts";
 import type { Submission, SubmitOptions } from "../model/submission.ts";
+import type { TraceContext } from "../model/trace-context.ts";
 import type { Clock } from "./clock.ts";
 import { createDeliveryWaiters } from "./delivery-waiters.ts";
 import { createKeyOrder } from "./key-order.ts";
@@ -25,12 +27,18 @@ export interface OutboxDeps {
   concurrency: number;
   /** The longest that a call waits for a delivery. */
   maxWaitMs: number;
+  /** Default: nobody observes deliveries. */
+  observer?: DeliveryObserver | undefined;
+  /** The trace that what runs belongs to. Default: it belongs to none. */
+  currentTrace?: (() => TraceContext | undefined) | undefined;
   /** Is told of each change of a delivery. */
   onChange?: (row: DeliveryRow) => void;
   /** Is told what an operator must know at once. */
   onAlarm: (message: string, fields: Record<string, string>) => void;
   /** Is told what an operator should know. */
   onWarning: (message: string, fields: Record<string, string>) => void;
+  /** Is told that it is over. */
+  onNotice?: (message: string, fields: Record<string, string>) => void;
   onUnexpectedError: (error: unknown) => void;
 }
 
@@ -60,13 +68,22 @@ export interface Outbox {
   ): Promise<InOrder<Result>>;
   /** Waits for a delivery's end, at most so long. */
   waitFor(row: DeliveryRow, timeoutMs: number, signal: AbortSignal): Promise<DeliveryRow>;
+  /** Waits for a delivery's end, however long that takes. */
+  waitForEnd(row: DeliveryRow, signal: AbortSignal): Promise<DeliveryRow>;
+  /** How it stands with the origins that deliveries have gone to. */
+  lanes(): { upstream: string; lane: string; isBreakerOpen: boolean; isUnauthorized: boolean }[];
   /** An operator has moved a delivery of a lane: it is tried now, whatever trouble the origin is in. */
   moved(row: DeliveryRow, lane: string): void;
   /** Answers those who wait for a delivery with what is known of it, from now on. */
   releaseWaiting(): void;
   /**
-   * Delivers what waits as far as that goes within `graceMs`, leaving out statuses
-   * that an outcome has overtaken; then ends.
+   * The gateway ends in `graceMs`: from now on outcomes leave first, statuses that they
+   * have overtaken stay behind, and what waits is tried at once and then every second.
+   * Reports are still taken.
+   */
+  hurry(graceMs: number): void;
+  /**
+   * Delivers what waits, in a hurry, as far as that goes within `graceMs`; then ends.
    */
   stop(graceMs: number): Promise<void>;
 }
@@ -76,8 +93,9 @@ export function createOutbox(deps: OutboxDeps): Outbox {
   const { store, clock } = deps;
   const order = createKeyOrder();
   const waiters = createDeliveryWaiters(clock);
-  const lanes = new Map<string, LaneDispatcher>();
-  let isDraining = false;
+  const lanes = new Map<string, LaneDispatcher & { upstream: string }>();
+  // Of the gateway, by the wall clock, once it is known.
+  let endMs: number | undefined;
 
   function onChange(row: DeliveryRow): void {
     waiters.tell(row);
@@ -91,20 +109,32 @@ export function createOutbox(deps: OutboxDeps): Outbox {
     if (existing !== undefined || upstream === undefined || policy === undefined) {
       return existing;
     }
-    const lane = createLaneDispatcher({
+    const dispatcher = createLaneDispatcher({
       ...deps,
       lane: name,
+      upstreamName,
       upstream,
       policy,
       order,
-      mayLeaveOut: () => isDraining,
       onChange,
+      onTrouble(failure) {
+        const fields = { upstream: upstreamName, lane: name };
+        if (failure === undefined) {
+          deps.onNotice?.("the upstream takes reports again", fields);
+        } else {
+          deps.onWarning("the upstream is in trouble: reports wait", { ...fields, why: failure.message });
+        }
+      },
       onUnauthorized(failure) {
         waiters.refuse(name, failure);
-        if (failure !== undefined) {
-          deps.onWarning("the upstream refuses the gateway's credentials: reports wait for other ones", {
-            upstream: upstreamName,
-          });
+        const fields = { upstream: upstreamName, lane: name };
+        if (failure === undefined) {
+          deps.onNotice?.("the upstream takes the gateway's credentials again", fields);
+        } else {
+          deps.onWarning(
+            "the upstream refuses the gateway's credentials: reports wait for other ones",
+            fields,
+          );
         }
       },
       onDamage: (row) =>
@@ -114,7 +144,11 @@ export function createOutbox(deps: OutboxDeps): Outbox {
           task: row.taskId,
         }),
     });
+    const lane = Object.assign(dispatcher, { upstream: upstreamName });
     lanes.set(name, lane);
+    if (endMs !== undefined) {
+      lane.hurry(endMs);
+    }
     return lane;
   }
 
@@ -131,6 +165,7 @@ export function createOutbox(deps: OutboxDeps): Outbox {
         isByGateway: options.isByGateway === true,
         requestId: options.requestId,
         contentHash: options.requestId === "" ? "" : hashOf(delivery),
+        trace: deps.currentTrace?.() ?? null,
         nowMs: clock.now(),
         mayLeave,
       };
@@ -142,6 +177,9 @@ export function createOutbox(deps: OutboxDeps): Outbox {
         lane?.release();
       }
       isHeld = false;
+      if (accepted.kind === "stored") {
+        deps.observer?.stored(accepted.row);
+      }
       if (claimed !== undefined) {
         if (own !== lane) {
           own?.take();
@@ -150,7 +188,12 @@ export function createOutbox(deps: OutboxDeps): Outbox {
       }
       if (accepted.kind === "refused" && isBehindGateway(accepted.refusal)) {
         const failure = toBinary(FailureSchema, refusalOf(accepted.refusal, delivery));
-        await store.run({ type: "keepRefused", refused: op, failure }).catch(deps.onUnexpectedError);
+        const kept = await store
+          .run({ type: "keepRefused", refused: op, failure })
+          .catch(deps.onUnexpectedError);
+        if (kept !== undefined) {
+          deps.observer?.ended(kept);
+        }
       }
       if (accepted.kind === "stored") {
         deps.onChange?.(accepted.row);
@@ -164,6 +207,13 @@ export function createOutbox(deps: OutboxDeps): Outbox {
         lane?.release();
       }
       throw error;
+    }
+  }
+
+  function hurry(graceMs: number): void {
+    endMs = clock.now() + graceMs;
+    for (const lane of lanes.values()) {
+      lane.hurry(endMs);
     }
   }
 
@@ -189,7 +239,7 @@ export function createOutbox(deps: OutboxDeps): Outbox {
       }
       const waitMs = options.waitFor === "delivered" ? waitTimeMs(options.timeoutMs(), deps.maxWaitMs) : 0;
       const lane = accepted.kind === "stored" ? accepted.lane : delivery.lane;
-      const row = await waiters.wait(accepted.row, waitMs, options.signal, lane);
+      const row = await waiters.wait(accepted.row, waitMs, waitMs > 0 ? options.signal : undefined, lane);
       return options.waitFor === "delivered" && row.state === DeliveryState.REJECTED
         ? { kind: "failed", failure: rejectionOf(row) }
         : {
@@ -214,17 +264,33 @@ export function createOutbox(deps: OutboxDeps): Outbox {
       return { kind: "done", result: await order.run(`${task.upstream}/${task.key}`, run, signal) };
     },
 
+    waitForEnd: waiters.waitForEnd,
     waitFor: (row, timeoutMs, signal) => waiters.wait(row, Math.min(timeoutMs, deps.maxWaitMs), signal),
+
+    lanes: () =>
+      Array.from(lanes, ([lane, { upstream, isInTrouble, isUnauthorized }]) => ({
+        upstream,
+        lane,
+        isBreakerOpen: isInTrouble,
+        isUnauthorized,
+      })),
 
     moved(row, lane) {
       onChange(row);
+      if (row.state === DeliveryState.DISCARDED) {
+        deps.observer?.ended(row);
+      }
       laneOf(lane, row.upstream)?.tryNow();
     },
 
     releaseWaiting: waiters.releaseAll,
 
+    hurry,
+
     async stop(graceMs) {
-      isDraining = true;
+      if (endMs === undefined) {
+        hurry(graceMs);
+      }
       await untilEmpty(store, clock, graceMs);
       const ended = Array.from(lanes.values(), (lane) => lane.stop());
       const cancelAbort = clock.setTimer(() => {

@@ -17,6 +17,8 @@ export interface RetryPolicy {
   tooEarly: Backoff;
   /** How long a delivery may be too early, from the first time on; then it is refused. */
   tooEarlyGraceMs: number;
+  /** A longer wait that an upstream asks for is not kept. Default: it is, cut to what is reasonable. */
+  maxAskedMs?: number;
 }
 
 export interface Backoff {
@@ -43,6 +45,26 @@ export const retryPolicies: Readonly<Record<string, RetryPolicy>> = {
   },
   aidbox: { ...common, inDoubt: { floorMs: doubtFloorMs.aidbox ?? 0, baseMs: 1000, capMs: 30_000 } },
 };
+
+const hurriedCapMs = 1000;
+
+/**
+ * The policy of a gateway that ends in `leftMs`: it tries at least every second, except
+ * where an attempt may still be running upstream.
+ */
+export function hurried(policy: RetryPolicy, leftMs: number): RetryPolicy {
+  const hurry = (backoff: Backoff): Backoff => ({
+    ...backoff,
+    capMs: Math.min(backoff.capMs, Math.max(backoff.floorMs, hurriedCapMs)),
+  });
+  return {
+    ...policy,
+    unavailable: hurry(policy.unavailable),
+    inDoubt: hurry(policy.inDoubt),
+    tooEarly: hurry(policy.tooEarly),
+    maxAskedMs: leftMs,
+  };
+}
 
 // A non-outcome that the upstream answered so often with a failure of its own, or
 // that kept an outcome waiting so long, steps aside.
@@ -84,10 +106,11 @@ export function settlementOf(
     isInDoubt: boolean,
     isOwnFailure: boolean,
   ): Extract<Settlement, { kind: "again" }> {
+    const askedMs = retryAfterMs(result.failure) ?? 0;
     const delayMs = Math.max(
       backoffMs(backoff, row.attempts, random),
       reserveRetryMs(),
-      retryAfterMs(result.failure) ?? 0,
+      askedMs > (policy.maxAskedMs ?? maxDelayMs) ? 0 : askedMs,
     );
     return {
       kind: "again",

@@ -2,7 +2,7 @@ import type { DatabaseSync } from "node:sqlite";
 import { readMeta, writeMeta } from "./meta.ts";
 
 /** The version of the schema that this code reads and writes. */
-export const schemaVersion = 2;
+export const schemaVersion = 3;
 
 // Version 1 has what leases, tracing and several gateways on one store need,
 // although nothing fills it yet: a later version then need not rewrite the rows.
@@ -104,6 +104,12 @@ const migrations: readonly string[] = [
   CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
   `,
   `CREATE INDEX task_by_lease ON task (id) WHERE lease_begin_ms IS NOT NULL AND lease_end_ms IS NULL;`,
+  // An end then changes nothing in the large index, and little in the small one.
+  `
+  DROP INDEX delivery_by_task;
+  CREATE INDEX delivery_by_task ON delivery (task, seq);
+  CREATE INDEX delivery_stored ON delivery (task, seq) WHERE state = 1;
+  `,
 ];
 
 /** What is found in a database cannot have been written by anybody. */

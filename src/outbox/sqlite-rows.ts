@@ -1,5 +1,6 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { DeliveryState } from "../../gen/taskgate/v1/receipt_pb.ts";
+import { createChurnMap } from "../model/churn-map.ts";
 import type { DeliveryKind } from "../model/delivery.ts";
 import { deliveryIdOf } from "./delivery-id.ts";
 import { deliveryStates } from "./delivery-state.ts";
@@ -38,6 +39,12 @@ type NamingOfTask = Pick<AcceptOp, "caller" | "nowMs"> & {
 /** What is needed of a delivery to end it. */
 export type EndingDelivery = Pick<StoredDelivery, "row" | "task" | "lane" | "target" | "body" | "isIntact">;
 
+/** What is written of an end besides its state. Default: no answer, and the failure that there is. */
+interface EndDetails {
+  answer?: string;
+  failure?: Uint8Array | null;
+}
+
 type Columns = readonly (null | number | bigint | string | Uint8Array)[];
 
 const kinds: readonly DeliveryKind[] = ["status", "output", "log", "outcome"];
@@ -46,13 +53,14 @@ const stored = deliveryStates.STORED;
 // In the order in which `readDelivery` takes them.
 const deliveryColumns = `d.seq, d.task, d.kind, d.state, d.in_doubt, d.attempts, d.own_failures, d.own_failure_ms,
   d.by_gateway, d.operation, d.caller, d.outcome_tag, d.target, d.body, d.payload_bytes, d.create_ms, d.deliver_ms,
-  d.end_ms, d.failure, d.answer, d.checksum, t.upstream, t.key, t.lane, t.task_id, t.attempt, t.head_seq,
+  d.end_ms, d.failure, d.answer, d.trace_parent, d.trace_state, d.checksum, t.upstream, t.key, t.lane, t.task_id, t.attempt, t.head_seq,
   t.head_due_ms, t.in_flight, t.urgent, t.outcome_create_ms
   FROM delivery d JOIN task t ON t.id = d.task`;
 
 const headerColumns = deliveryColumns
   .replace("d.target, d.body", "'', ''")
-  .replace("d.answer, d.checksum", "'', 0");
+  .replace("d.answer,", "'',")
+  .replace("d.checksum", "0");
 
 /** The statements on tasks and deliveries, prepared once. */
 export type Rows = ReturnType<typeof createRows>;
@@ -67,8 +75,8 @@ export function createRows(db: DatabaseSync, salt: number) {
   );
   const insertDelivery = db.prepare(
     `INSERT INTO delivery (seq, task, kind, state, attempts, by_gateway, operation, caller, outcome_tag, target, body,
-       payload_bytes, create_ms, end_ms, failure, checksum)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+       payload_bytes, create_ms, end_ms, failure, trace_parent, trace_state, checksum)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
   );
   // As arrays, which are made in half the time of objects with thirty names.
   function prepareArrays(sql: string): StatementSync {
@@ -86,18 +94,50 @@ export function createRows(db: DatabaseSync, salt: number) {
   const selectHead = db.prepare("SELECT head_seq, in_flight FROM task WHERE id = ?");
   const beginAttempt = db.prepare("UPDATE delivery SET attempts = attempts + 1 WHERE seq = ?");
   // A payload that cannot be sent again is not kept.
-  const endDelivery = db.prepare(
+  const setEnd = db.prepare(
     `UPDATE delivery SET state = ?2, end_ms = ?3, deliver_ms = ?4, failure = ?5, answer = ?6,
        body = ?7, target = ?8, checksum = ?9 WHERE seq = ?1`,
   );
   const afterEnd = db.prepare(
     `UPDATE task SET pending = pending - ?4, urgent = iif(outcome_seq = ?2, 0, urgent), touched_ms = ?3 WHERE id = ?1`,
   );
+  // The same and out of the queue, in one statement: each costs, and all keep the indexes.
+  const leaveQueue = prepareArrays(
+    `UPDATE task SET pending = pending - 1, urgent = iif(outcome_seq = ?2, 0, urgent), head_seq = NULL,
+       head_due_ms = NULL, in_flight = 0, touched_ms = ?3 WHERE id = ?1 RETURNING pending`,
+  );
   const setChecksum = db.prepare("UPDATE delivery SET checksum = ? WHERE seq = ?");
   const openTask = db.prepare(
     `UPDATE task SET outcome_tag = NULL, outcome_seq = NULL, outcome_create_ms = NULL, urgent = 0
      WHERE id = ? AND outcome_seq = ?`,
   );
+
+  // Ends a delivery, and leaves its task as it is.
+  function endDelivery(
+    { row, body: payload, target: way, isIntact }: EndingDelivery,
+    state: DeliveryState,
+    nowMs: number,
+    { answer = "", failure = row.failure }: EndDetails,
+  ): DeliveryRow {
+    const deliverMs = state === deliveryStates.DELIVERED ? nowMs : null;
+    const isKept = state === deliveryStates.REJECTED || state === deliveryStates.UNCONFIRMED;
+    const lastFailure = state === deliveryStates.DELIVERED ? null : failure;
+    const body = isKept ? payload : "";
+    const target = isKept ? way : "";
+    // Of damage it stays wrong, so that nobody sends it by hand.
+    const checksum = isIntact ? checksumOf(checksummed(row, state, target, body)) : 0;
+    setEnd.run(row.seq, state, nowMs, deliverMs, lastFailure, answer, body, target, checksum);
+    return {
+      ...row,
+      state,
+      deliverMs,
+      endMs: nowMs,
+      nextAttemptMs: null,
+      failure: lastFailure,
+      answer,
+      isInDoubt: false,
+    };
+  }
 
   // The types of Node do not know that a row may be an array.
   function read(columns: Record<string, unknown>): StoredDelivery {
@@ -111,7 +151,7 @@ export function createRows(db: DatabaseSync, salt: number) {
 
   // Nothing changes a delivery while an attempt of it is under way: it need not be
   // read again when it was taken.
-  const underWay = new Map<number, EndingDelivery>();
+  const underWay = createChurnMap<number, EndingDelivery>();
   function keepUnderWay(row: DeliveryRow, task: number, lane: number): void {
     underWay.set(row.seq, { row, task, lane, target: "", body: "", isIntact: true });
   }
@@ -147,7 +187,7 @@ export function createRows(db: DatabaseSync, salt: number) {
       attempts: number,
       failure: Uint8Array | null,
     ): DeliveryRow {
-      const { delivery, operation, caller, isByGateway, nowMs: createMs } = op;
+      const { delivery, operation, caller, isByGateway, trace, nowMs: createMs } = op;
       const { target, body, upstream, key, taskId, attempt } = delivery;
       const kind = kinds.indexOf(delivery.kind);
       const payloadBytes = Buffer.byteLength(body);
@@ -170,6 +210,8 @@ export function createRows(db: DatabaseSync, salt: number) {
         createMs,
         endMs,
         failure,
+        trace?.traceparent ?? null,
+        trace?.tracestate ?? null,
         checksumOf({ seq, upstream, key, taskId, attempt, kind, state, target, body, createMs }),
       );
       return {
@@ -193,6 +235,7 @@ export function createRows(db: DatabaseSync, salt: number) {
         caller,
         isByGateway,
         payloadBytes,
+        trace,
       };
     },
 
@@ -238,28 +281,28 @@ export function createRows(db: DatabaseSync, salt: number) {
       delivery: EndingDelivery,
       state: DeliveryState,
       nowMs: number,
-      { answer = "", failure = delivery.row.failure }: { answer?: string; failure?: Uint8Array | null } = {},
+      details: EndDetails = {},
     ): DeliveryRow {
       const { row, task } = delivery;
-      const deliverMs = state === deliveryStates.DELIVERED ? nowMs : null;
-      const isKept = state === deliveryStates.REJECTED || state === deliveryStates.UNCONFIRMED;
-      const lastFailure = state === deliveryStates.DELIVERED ? null : failure;
-      const body = isKept ? delivery.body : "";
-      const target = isKept ? delivery.target : "";
-      // Of damage it stays wrong, so that nobody sends it by hand.
-      const checksum = delivery.isIntact ? checksumOf(checksummed(row, state, target, body)) : 0;
-      endDelivery.run(row.seq, state, nowMs, deliverMs, lastFailure, answer, body, target, checksum);
+      const ended = endDelivery(delivery, state, nowMs, details);
       afterEnd.run(task, row.seq, nowMs, row.state === stored ? 1 : 0);
-      return {
-        ...row,
-        state,
-        deliverMs,
-        endMs: nowMs,
-        nextAttemptMs: null,
-        failure: lastFailure,
-        answer,
-        isInDoubt: false,
-      };
+      return ended;
+    },
+
+    /**
+     * Ends the delivery that an attempt was under way of; the task's queue then has no head.
+     * Says whether others wait, by the count that the task keeps.
+     */
+    endHead(
+      delivery: EndingDelivery,
+      state: DeliveryState,
+      nowMs: number,
+      details: EndDetails,
+    ): { row: DeliveryRow; hasNext: boolean } {
+      const { row, task } = delivery;
+      const ended = endDelivery(delivery, state, nowMs, details);
+      const left = leaveQueue.get(task, row.seq, nowMs) as Columns | undefined;
+      return { row: ended, hasNext: left !== undefined && left[0] !== 0 };
     },
 
     /** The first delivery in the task's queue, and whether an attempt of it is under way. */
@@ -294,7 +337,7 @@ function readDelivery(columns: Columns, salt: number): StoredDelivery {
   const [
     seqColumn, task, kindColumn, stateColumn, inDoubt, attempts, ownFailures, ownFailureMs,
     byGateway, operation, caller, outcomeTag, targetColumn, bodyColumn, payloadBytes, createColumn, deliverMs,
-    endMs, failure, answer, checksum, upstream, key, lane, taskId, attempt, headSeq,
+    endMs, failure, answer, traceParent, traceState, checksum, upstream, key, lane, taskId, attempt, headSeq,
     headDueMs, inFlight, urgent, outcomeCreateMs,
   ] = columns;
   const seq = Number(seqColumn);
@@ -325,6 +368,10 @@ function readDelivery(columns: Columns, salt: number): StoredDelivery {
     caller: String(caller),
     isByGateway: byGateway === 1,
     payloadBytes: Number(payloadBytes),
+    trace:
+      traceParent === null
+        ? null
+        : { traceparent: String(traceParent), tracestate: String(traceState ?? "") },
   };
   return {
     row,

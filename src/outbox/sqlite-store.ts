@@ -4,6 +4,7 @@ import { createAccept } from "./accept-report.ts";
 import { createAttempts } from "./claim-deliveries.ts";
 import { doubtFloorMs } from "./doubt-floor.ts";
 import { createLanes, type Quota } from "./lanes.ts";
+import { createLastOps } from "./last-ops.ts";
 import { createLeases } from "./lease-rows.ts";
 import { readMeta, writeMeta } from "./meta.ts";
 import { createMove } from "./move-delivery.ts";
@@ -43,6 +44,7 @@ export function createSqliteStore(
   const { accept, recall, keepRefused } = createAccept(db, rows, lanes);
   const { claim, settle } = createAttempts(db, rows, lanes);
   const { retry, discard } = createMove(db, rows, lanes);
+  const { hasten, undelivered } = createLastOps(db, lanes);
   const prune = createPrune(db, rows);
   const queries = createQueries(db, rows);
   const leases = createLeases(db, rows, lanes);
@@ -57,6 +59,8 @@ export function createSqliteStore(
         return settle(op);
       case "claim":
         return claim(op);
+      case "hasten":
+        return hasten(op);
       case "retry":
         return retry(op);
       case "discard":
@@ -77,12 +81,16 @@ export function createSqliteStore(
         return leases.list(op);
       case "acceptedRequests":
         return leases.acceptedRequests(op);
+      case "outcome":
+        return leases.outcome(op);
       case "waiting":
         return queries.waiting(op);
       case "prune":
         return prune(op);
       case "backlog":
-        return lanes.list();
+        return lanes.list(op.withAge === true);
+      case "undelivered":
+        return undelivered();
       case "verify":
         return queries.verify(op);
       default:

@@ -2,6 +2,7 @@ import type { DeliveryState } from "../../gen/taskgate/v1/receipt_pb.ts";
 import type { DeliveryKind, NewDelivery } from "../model/delivery.ts";
 import type { DeliveryFilter } from "../model/delivery-desk.ts";
 import type { LeaseRecord, TaskStanding } from "../model/lease.ts";
+import type { TraceContext } from "../model/trace-context.ts";
 
 /** A delivery as it is in the store, without its payload. Times are the wall clock's. */
 export interface DeliveryRow {
@@ -29,6 +30,8 @@ export interface DeliveryRow {
   caller: string;
   isByGateway: boolean;
   payloadBytes: number;
+  /** The trace of the call that made it; null: none. */
+  trace: TraceContext | null;
 }
 
 /** A delivery whose attempt is recorded as begun: it must be sent now. */
@@ -57,6 +60,8 @@ export interface AcceptOp {
   requestId: string;
   /** A digest of the request's canonical content, to compare repetitions by. */
   contentHash: string;
+  /** The trace of the call; null: none. */
+  trace: TraceContext | null;
   nowMs: number;
   /** Record its first attempt as begun, if nothing of its task goes before it. */
   mayLeave: boolean;
@@ -138,7 +143,8 @@ export interface SettleResult {
 
 /**
  * Records attempts of deliveries that are due as begun, tasks with outcomes first, but
- * for one place in eight, so that the others leave as well.
+ * for one place in eight, so that the others leave as well; with `supersede`, which is
+ * the end, the others only get what is left.
  */
 export interface ClaimOp {
   type: "claim";
@@ -158,6 +164,18 @@ export interface ClaimResult {
   damaged: DeliveryRow[];
   /** When the next attempt is due that is not under way; null: none is. */
   nextDueMs: number | null;
+}
+
+/**
+ * Makes what waits in a lane for its next attempt due now, outcomes first, at most so
+ * many tasks; what is in doubt, once its last attempt is surely over.
+ */
+export interface HastenOp {
+  type: "hasten";
+  upstream: string;
+  lane: string;
+  nowMs: number;
+  limit: number;
 }
 
 /** Moves a delivery by hand. */
@@ -249,6 +267,22 @@ export interface AcceptedRequestsOp {
   limit: number;
 }
 
+/** Finds the outcome of a task, and under which request id a session's frame has said it. */
+export interface OutcomeOp {
+  type: "outcome";
+  upstream: string;
+  key: string;
+  caller: string;
+  operation: string;
+  sessionId: string;
+}
+
+export interface OutcomeResult {
+  row: DeliveryRow;
+  /** As the frame carried it; empty: it was said otherwise. */
+  requestId: string;
+}
+
 /** Finds outcomes that wait for their next attempt, or whose attempt takes long. */
 export interface WaitingOp {
   type: "waiting";
@@ -282,10 +316,27 @@ export interface LaneBacklog {
   lane: string;
   rows: number;
   bytes: number;
+  /** When the oldest of it was accepted; null: nothing waits, or it was not asked for. */
+  oldestMs: number | null;
 }
 
+/** Counts what waits, and finds the oldest of it where that is asked for. */
 export interface BacklogOp {
   type: "backlog";
+  withAge?: boolean;
+}
+
+/** Counts what is not delivered. It reads every task: for the end, or when a person asks. */
+export interface UndeliveredOp {
+  type: "undelivered";
+}
+
+/** What one upstream was not yet told. */
+export interface Undelivered {
+  upstream: string;
+  reports: number;
+  /** How many tasks have an outcome among them. */
+  outcomes: number;
 }
 
 /** Compares the checksums of rows behind `afterSeq`; behind the last one, the indexes with the rows. */
@@ -307,6 +358,7 @@ export interface StoreOps {
   keepRefused: { op: KeepRefusedOp; result: DeliveryRow | undefined };
   settle: { op: SettleOp; result: SettleResult };
   claim: { op: ClaimOp; result: ClaimResult };
+  hasten: { op: HastenOp; result: undefined };
   retry: { op: MoveOp; result: MoveResult };
   discard: { op: MoveOp; result: MoveResult };
   get: { op: GetOp; result: DeliveryRow | undefined };
@@ -317,9 +369,11 @@ export interface StoreOps {
   lease: { op: LeaseOp; result: LeaseRecord | undefined };
   leases: { op: LeasesOp; result: LeasesResult };
   acceptedRequests: { op: AcceptedRequestsOp; result: string[] };
+  outcome: { op: OutcomeOp; result: OutcomeResult | undefined };
   waiting: { op: WaitingOp; result: DeliveryRow[] };
   prune: { op: PruneOp; result: PruneResult };
   backlog: { op: BacklogOp; result: LaneBacklog[] };
+  undelivered: { op: UndeliveredOp; result: Undelivered[] };
   verify: { op: VerifyOp; result: VerifyResult };
 }
 

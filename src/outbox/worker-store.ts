@@ -43,8 +43,10 @@ export async function openWorkerStore(options: WorkerStoreOptions): Promise<Work
   const workerData: StoreWorkerData = { directory, quota, synchronous, isVisit };
   // In a checkout the sources run as they are, in the package what was built of them.
   const file = import.meta.url.endsWith(".ts") ? "./store-worker.ts" : "./store-worker.js";
-  // A thread does not have its process's cache of compiled files by itself.
+  // A thread does not have its process's cache of compiled files by itself, and what Node
+  // writes of a crash has the variables of every thread that does not say otherwise.
   const begin = `
+    process.report.excludeEnv = true;
     const [file, cache] = ${JSON.stringify([new URL(file, import.meta.url).href, module.getCompileCacheDir() ?? ""])};
     if (cache !== "") {
       const module = require("node:module");

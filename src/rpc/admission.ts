@@ -1,4 +1,3 @@
-import { hash, timingSafeEqual } from "node:crypto";
 import type { ContextValues } from "@connectrpc/connect";
 import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import { Role } from "../../gen/taskgate/v1/gateway_pb.ts";
@@ -7,18 +6,13 @@ import { createFailure } from "../model/failure.ts";
 import { pathOf, type Route } from "../model/route.ts";
 import { callerKey, everyone, stranger } from "./caller.ts";
 import { errorFromFailure } from "./errors.ts";
-
-/** A token and whom it stands for. Several tokens may stand for the same caller. */
-export interface TokenEntry {
-  token: string;
-  caller: Caller;
-}
+import type { FindCaller } from "./find-caller.ts";
 
 export interface AdmissionOptions {
   /** What is served, and to whom. Any other path is refused. */
   routes: readonly Route[];
-  /** Empty: everyone may do everything, which is for loopback and Unix sockets. */
-  tokens: readonly TokenEntry[];
+  /** Undefined: nobody has a token, and everyone may do everything, which is for loopback and Unix sockets. */
+  findCaller: FindCaller | undefined;
   /** Origins of browser pages that may call. */
   allowedOrigins: readonly string[];
   /**
@@ -38,7 +32,7 @@ export type Admit = (head: CallHead, values: ContextValues) => void;
 /** Creates the decision about calls. */
 export function createAdmission(options: AdmissionOptions): Admit {
   const origins = new Set(options.allowedOrigins);
-  const tokens = options.tokens.map(({ token, caller }) => ({ digest: sha256(token), caller }));
+  const { findCaller } = options;
   const access = new Map<string, Access>(
     options.routes.flatMap((route) =>
       route.service.methods.map(({ name }) => [pathOf(route.service, name), route.access(name)] as const),
@@ -46,20 +40,18 @@ export function createAdmission(options: AdmissionOptions): Admit {
   );
 
   function authenticate(authorization: string | undefined): Caller {
-    if (tokens.length === 0) {
+    if (findCaller === undefined) {
       return everyone;
     }
     const presented = /^bearer +(.+)$/i.exec(authorization ?? "")?.[1];
     if (presented === undefined) {
       throw refusal(ErrorReason.TOKEN_MISSING, "a bearer token is required");
     }
-    const digest = sha256(presented);
-    // All are compared, in constant time each, so that time tells nothing.
-    const [match] = tokens.filter((entry) => timingSafeEqual(entry.digest, digest));
-    if (match === undefined) {
+    const caller = findCaller(presented);
+    if (caller === undefined) {
       throw refusal(ErrorReason.TOKEN_INVALID, "the bearer token is not known");
     }
-    return match.caller;
+    return caller;
   }
 
   return (head, values) => {
@@ -69,7 +61,7 @@ export function createAdmission(options: AdmissionOptions): Admit {
         "the Host is not a loopback name, and this listener has no tokens",
       );
     }
-    if (head.origin !== undefined && tokens.length === 0 && !origins.has(head.origin)) {
+    if (head.origin !== undefined && findCaller === undefined && !origins.has(head.origin)) {
       throw refusal(ErrorReason.NOT_PERMITTED, "the Origin is not allowed");
     }
     const needed = access.get(head.path);
@@ -100,8 +92,4 @@ export function isLoopbackHost(host: string): boolean {
 
 function refusal(reason: ErrorReason, message: string) {
   return errorFromFailure(createFailure(reason, message));
-}
-
-function sha256(text: string): Buffer {
-  return hash("sha256", text, "buffer");
 }

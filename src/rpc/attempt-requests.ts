@@ -1,5 +1,6 @@
 import type { FailTaskRequest, SucceedTaskRequest } from "../../gen/taskgate/v1/executor_pb.ts";
 import type { Attempt, TaskOutcome } from "../model/call-result.ts";
+import type { JsonRules } from "../model/json-text.ts";
 import type { Limits } from "../model/limits.ts";
 import type { TaskProgress, WorkDefinitions } from "../model/work-pool.ts";
 import { jsonText } from "./json-choice.ts";
@@ -52,16 +53,12 @@ export function successOutcome(
   limits: Limits,
   checker: RequestChecker = createRequestChecker(),
 ): TaskOutcome {
-  checkAttempt(request, checker);
-  const { id, execId, outcome } = request;
-  const rules = { maxDepth: limits.maxPayloadDepth };
-  const json =
+  const { outcome } = request;
+  return readOutcome("success", "result", request, limits, checker, (rules) =>
     outcome.case === "actions"
       ? workflowActionsText(outcome.value, rules, checker)
-      : jsonText(outcome, "", rules, checker);
-  checker.throwIfInvalid();
-  assertSize("result", json ?? "", limits.maxPayloadBytes);
-  return { verb: "success", id, execId, json };
+      : jsonText(outcome, "", rules, checker),
+  );
 }
 
 /** Reads a failure, or throws what is wrong with it. */
@@ -70,10 +67,22 @@ export function failOutcome(
   limits: Limits,
   checker: RequestChecker = createRequestChecker(),
 ): TaskOutcome {
-  checkAttempt(request, checker);
-  const { id, execId, reason } = request;
-  const json = jsonText(reason, "", { maxDepth: limits.maxPayloadDepth }, checker);
+  return readOutcome("fail", "error", request, limits, checker, (rules) =>
+    jsonText(request.reason, "", rules, checker),
+  );
+}
+
+function readOutcome(
+  verb: TaskOutcome["verb"],
+  field: string,
+  attempt: Attempt,
+  { maxPayloadDepth, maxPayloadBytes }: Limits,
+  checker: RequestChecker,
+  textOf: (rules: JsonRules) => string | undefined,
+): TaskOutcome {
+  checkAttempt(attempt, checker);
+  const json = textOf({ maxDepth: maxPayloadDepth });
   checker.throwIfInvalid();
-  assertSize("error", json ?? "", limits.maxPayloadBytes);
-  return { verb: "fail", id, execId, json };
+  assertSize(field, json ?? "", maxPayloadBytes);
+  return { verb, id: attempt.id, execId: attempt.execId, json };
 }

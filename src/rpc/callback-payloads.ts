@@ -28,37 +28,30 @@ type Check = (checker: RequestChecker) => void;
 export function createCallbackPayloads({ maxPayloadBytes, maxPayloadDepth }: Limits) {
   const rules = { maxDepth: maxPayloadDepth, int64Only: true };
 
+  function read(field: string, check: Check, textOf: (checker: RequestChecker) => string): string {
+    const checker = createRequestChecker();
+    const body = textOf(checker);
+    check(checker);
+    checker.throwIfInvalid();
+    assertSize(field, body, maxPayloadBytes);
+    return body;
+  }
+
   return {
     /** A result: a JSON object. */
-    result(payload: CompleteCallbackRequest["payload"], check: Check): string {
-      const checker = createRequestChecker();
-      const body = resultText(payload, rules, checker);
-      check(checker);
-      checker.throwIfInvalid();
-      assertSize("payload", body, maxPayloadBytes);
-      return body;
-    },
+    result: (payload: CompleteCallbackRequest["payload"], check: Check): string =>
+      read("payload", check, (checker) => resultText(payload, rules, checker)),
 
     /** A progress: a JSON object or a JSON string. */
-    progress(progress: ReportCallbackProgressRequest["progress"], check: Check): string {
-      const checker = createRequestChecker();
-      const body = progressText(progress, rules, checker);
-      check(checker);
-      checker.throwIfInvalid();
-      assertSize("progress", body, maxPayloadBytes);
-      return body;
-    },
+    progress: (progress: ReportCallbackProgressRequest["progress"], check: Check): string =>
+      read("progress", check, (checker) => progressText(progress, rules, checker)),
 
     /** What is sent when the worker is lost: what it has left, or a result that says so. */
-    lost(request: Pick<HeartbeatCallbackRequest, "jobId" | "lost">, check: Check): string {
-      const checker = createRequestChecker();
-      checker.text("job_id", request.jobId);
-      const body = lostText(request, rules, checker);
-      check(checker);
-      checker.throwIfInvalid();
-      assertSize("lost_payload", body, maxPayloadBytes);
-      return body;
-    },
+    lost: (request: Pick<HeartbeatCallbackRequest, "jobId" | "lost">, check: Check): string =>
+      read("lost_payload", check, (checker) => {
+        checker.text("job_id", request.jobId);
+        return lostText(request, rules, checker);
+      }),
   };
 }
 

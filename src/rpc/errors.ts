@@ -52,6 +52,16 @@ export function errorFromFailure(failure: Failure, violations: readonly FieldVio
   return error;
 }
 
+/** The error for one call too many. */
+export function tooManyCalls(limit: number): ConnectError {
+  return errorFromFailure(
+    createFailure(ErrorReason.TOO_MANY_SESSIONS, "the gateway has as many calls under way as it may", {
+      metadata: { limit: String(limit) },
+      retryAfterMs: 1000,
+    }),
+  );
+}
+
 // gRPC carries errors in headers, twice, and clients take 8 KiB of them.
 const maxViolations = 10;
 const maxMessageLength = 1000;
@@ -140,13 +150,6 @@ export function upstreamNotConfigured(upstream: string, setting: string): Connec
       `the gateway is not configured with ${upstream}: set ${setting}`,
       { metadata: { upstream } },
     ),
-  );
-}
-
-/** The error for a part of the contract that this version does not have yet. */
-export function notImplemented(rpc: string): ConnectError {
-  return errorFromFailure(
-    createFailure(ErrorReason.NOT_IMPLEMENTED, `this version of taskgate does not have ${rpc} yet`),
   );
 }
 

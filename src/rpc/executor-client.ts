@@ -15,6 +15,7 @@ import {
 import type { CallResult } from "../model/call-result.ts";
 import { createFailure } from "../model/failure.ts";
 import { callerKey } from "./caller.ts";
+import { assertDefinitions, assertSeen, maySeeTask, maySeeWorkflow } from "./definition-access.ts";
 import {
   assertNotDraining,
   type ExecutorDeps,
@@ -46,6 +47,7 @@ export function createClientRpcs(deps: ExecutorDeps): ClientRpcs {
       const aidbox = requireAidbox(deps.upstream);
       assertNotDraining(deps);
       const { id, params } = checkCreate(request, context, deps);
+      assertDefinitions(context.values.get(callerKey), { taskDefinitions: [request.definition] });
       const result = await aidbox.createTask(request, id, params, context.signal);
       const settled = await sameAsBefore(result, request, params, async () => {
         const found = await aidbox.getTask(create(GetTaskRequestSchema, { id }), context.signal);
@@ -57,12 +59,20 @@ export function createClientRpcs(deps: ExecutorDeps): ClientRpcs {
     async getTask(request, context) {
       const aidbox = requireAidbox(deps.upstream);
       checkId(request.id);
-      return unwrap(await aidbox.getTask(request, context.signal), context);
+      const found = unwrap(await aidbox.getTask(request, context.signal), context);
+      assertSeen(maySeeTask(context.values.get(callerKey), found.task), request.id);
+      return found;
     },
 
     async cancelTask(request, context) {
       const aidbox = requireAidbox(deps.upstream);
       checkId(request.id);
+      const caller = context.values.get(callerKey);
+      if (caller.definitions !== undefined) {
+        const seen = create(GetTaskRequestSchema, { id: request.id });
+        const { task } = unwrap(await aidbox.getTask(seen, context.signal), context);
+        assertSeen(maySeeTask(caller, task), request.id);
+      }
       const result = await aidbox.cancelTask(request.id, context.signal);
       const cause = causeOfCancel(result);
       if (cause !== undefined) {
@@ -82,13 +92,16 @@ export function createClientRpcs(deps: ExecutorDeps): ClientRpcs {
       });
       checkFilter(request, checker);
       checker.throwIfInvalid();
-      return { tasks: unwrap(await aidbox.listTasks(request, context.signal), context) };
+      const caller = context.values.get(callerKey);
+      const tasks = unwrap(await aidbox.listTasks(request, context.signal), context);
+      return { tasks: tasks.filter((task) => maySeeTask(caller, task)) };
     },
 
     async createWorkflow(request, context) {
       const aidbox = requireAidbox(deps.upstream);
       assertNotDraining(deps);
       const { id, params } = checkCreate(request, context, deps);
+      assertDefinitions(context.values.get(callerKey), { workflowDefinitions: [request.definition] });
       const result = await aidbox.createWorkflow(request, id, params, context.signal);
       const settled = await sameAsBefore(result, request, params, async () => {
         const found = await aidbox.getWorkflow(create(GetWorkflowRequestSchema, { id }), context.signal);
@@ -100,12 +113,20 @@ export function createClientRpcs(deps: ExecutorDeps): ClientRpcs {
     async getWorkflow(request, context) {
       const aidbox = requireAidbox(deps.upstream);
       checkId(request.id);
-      return unwrap(await aidbox.getWorkflow(request, context.signal), context);
+      const found = unwrap(await aidbox.getWorkflow(request, context.signal), context);
+      assertSeen(maySeeWorkflow(context.values.get(callerKey), found.workflow), request.id);
+      return found;
     },
 
     async cancelWorkflow(request, context) {
       const aidbox = requireAidbox(deps.upstream);
       checkId(request.id);
+      const caller = context.values.get(callerKey);
+      if (caller.definitions !== undefined) {
+        const seen = create(GetWorkflowRequestSchema, { id: request.id });
+        const { workflow } = unwrap(await aidbox.getWorkflow(seen, context.signal), context);
+        assertSeen(maySeeWorkflow(caller, workflow), request.id);
+      }
       const result = await aidbox.cancelWorkflow(request.id, context.signal);
       if (result.kind === "ok" && aidbox.hasHolders()) {
         await tellOfWorkflow(aidbox, request.id, context.signal);
@@ -118,7 +139,9 @@ export function createClientRpcs(deps: ExecutorDeps): ClientRpcs {
       const checker = createRequestChecker();
       checkFilter(request, checker);
       checker.throwIfInvalid();
-      return { workflows: unwrap(await aidbox.listWorkflows(request, context.signal), context) };
+      const caller = context.values.get(callerKey);
+      const workflows = unwrap(await aidbox.listWorkflows(request, context.signal), context);
+      return { workflows: workflows.filter((workflow) => maySeeWorkflow(caller, workflow)) };
     },
   };
 }

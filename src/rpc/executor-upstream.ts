@@ -21,7 +21,7 @@ import type { LeasedTask } from "../model/lease.ts";
 import type { Submission, SubmitOptions } from "../model/submission.ts";
 import type { TaskBeats, WorkPool } from "../model/work-pool.ts";
 import { errorFromFailure, errorOfEndedCall, upstreamNotConfigured } from "./errors.ts";
-import type { StreamDeps } from "./tracked-stream.ts";
+import type { StreamDeps } from "./stream-deps.ts";
 
 /** The calls to Aidbox that the service needs. */
 export interface ExecutorUpstream {

@@ -5,6 +5,7 @@ import type { ExecutorService } from "../../gen/taskgate/v1/executor_pb.ts";
 import { Directive, OnLost } from "../../gen/taskgate/v1/session_pb.ts";
 import type { AttemptLease, CallResult, TaskOutcome } from "../model/call-result.ts";
 import { createFailure } from "../model/failure.ts";
+import { taskEndings } from "../model/task-endings.ts";
 import {
   checkAttempt,
   checkDefinitions,
@@ -13,6 +14,7 @@ import {
   successOutcome,
 } from "./attempt-requests.ts";
 import { callerKey } from "./caller.ts";
+import { assertDefinitions } from "./definition-access.ts";
 import { errorFromFailure } from "./errors.ts";
 import {
   assertNotDraining,
@@ -60,7 +62,7 @@ export function createWorkerRpcs(deps: ExecutorDeps): WorkerRpcs {
     request: { id: string; execId: string },
     result: CallResult<AttemptLease>,
   ): Promise<ErrorReason | undefined> {
-    if (result.kind === "ok" || !endings.has(result.failure.reason)) {
+    if (result.kind === "ok" || !taskEndings.has(result.failure.reason)) {
       return undefined;
     }
     const { reason } = result.failure;
@@ -76,6 +78,7 @@ export function createWorkerRpcs(deps: ExecutorDeps): WorkerRpcs {
       const checker = createRequestChecker();
       checkPoll(request, checker);
       checker.throwIfInvalid();
+      assertDefinitions(context.values.get(callerKey), request);
       return { tasks: unwrap(await aidbox.poll(request, context.signal), context) };
     },
 
@@ -87,6 +90,7 @@ export function createWorkerRpcs(deps: ExecutorDeps): WorkerRpcs {
       const timeoutMs = longPollTimeoutMs(request.timeout, context.timeoutMs() ?? limits.maxWaitMs);
       checker.add("timeout", timeoutMs === undefined ? "must not be negative" : undefined);
       checker.throwIfInvalid();
+      assertDefinitions(context.values.get(callerKey), request);
       const result = await aidbox.longPoll(request, timeoutMs ?? 0, context.signal);
       return { tasks: unwrap(result, context) };
     },
@@ -204,14 +208,6 @@ function checkPoll(
   checkDefinitions(request, checker);
   checker.add("max_batch_size", request.maxBatchSize < 0 ? "must not be negative" : undefined);
 }
-
-const endings: ReadonlySet<ErrorReason> = new Set([
-  ErrorReason.TASK_FINISHED,
-  ErrorReason.TASK_CANCELLED,
-  ErrorReason.TASK_UNKNOWN,
-  ErrorReason.LEASE_EXPIRED,
-  ErrorReason.LEASE_SUPERSEDED,
-]);
 
 // Several may wait for one call, so that none of them may end it.
 function whileCalled<Value>(

@@ -1,6 +1,10 @@
 import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import { Health, HealthCheckResponse_ServingStatus as Status } from "../../gen/grpc/health/v1/health_pb.ts";
 import { createRoute, type Route } from "../model/route.ts";
+import { tooManyCalls } from "./errors.ts";
+
+/** How many may watch at once: each needs no token and may stay for ever. */
+export const maxWatchers = 1000;
 
 /** Says which services are served, and tells who listens when that changes. */
 export interface ServingState {
@@ -43,6 +47,7 @@ export function createHealthRoute(state: ServingState, stopping: AbortSignal): R
 }
 
 function createHealthService(state: ServingState, stopping: AbortSignal): ServiceImpl<typeof Health> {
+  let watchers = 0;
   function statusOf(service: string): Status {
     const isServing = state.isServing(service);
     if (isServing === undefined) {
@@ -64,17 +69,31 @@ function createHealthService(state: ServingState, stopping: AbortSignal): Servic
     }),
 
     async *watch({ service }, { signal }) {
+      if (watchers >= maxWatchers) {
+        throw tooManyCalls(maxWatchers);
+      }
+      watchers += 1;
+      let isCounted = true;
+      function leave(): void {
+        watchers -= isCounted ? 1 : 0;
+        isCounted = false;
+      }
+      signal.addEventListener("abort", leave, { once: true });
       let last: Status | undefined;
-      while (!signal.aborted) {
-        const status = statusOf(service);
-        if (status !== last) {
-          last = status;
-          yield { status };
-        } else if (stopping.aborted) {
-          return;
-        } else {
-          await nextChange(state, signal, stopping);
+      try {
+        while (!signal.aborted) {
+          const status = statusOf(service);
+          if (status !== last) {
+            last = status;
+            yield { status };
+          } else if (stopping.aborted) {
+            return;
+          } else {
+            await nextChange(state, signal, stopping);
+          }
         }
+      } finally {
+        leave();
       }
     },
   };

@@ -3,7 +3,7 @@ import { WaitFor } from "../../gen/taskgate/v1/receipt_pb.ts";
 import type { Submission, SubmitOptions } from "../model/submission.ts";
 import { callerKey } from "./caller.ts";
 import { errorOfEndedCall } from "./errors.ts";
-import type { RequestChecker } from "./request-checker.ts";
+import { createRequestChecker, type RequestChecker } from "./request-checker.ts";
 
 /** The fields that every stored request has. */
 export interface StoredRequest {
@@ -26,6 +26,13 @@ export function checkRequestId(requestId: string, checker: RequestChecker): void
   checker.add("request_id", isTooLong ? `has more than ${maxRequestIdBytes} bytes` : undefined);
 }
 
+/** Throws what is wrong with the request id of a frame. */
+export function assertRequestId(requestId: string): void {
+  const checker = createRequestChecker();
+  checkRequestId(requestId, checker);
+  checker.throwIfInvalid();
+}
+
 const maxRequestIdBytes = 256;
 
 /**
@@ -46,7 +53,10 @@ export function submitOptions(
     requestId: request.requestId,
     sessionId: request.sessionId,
     timeoutMs: () => context.timeoutMs(),
-    signal: context.signal,
+    // Asked for only by who waits: to make one costs as much as the rest of this.
+    get signal() {
+      return context.signal;
+    },
   };
 }
 

@@ -19,7 +19,8 @@ import { callerKey } from "./caller.ts";
 import { failureOfError } from "./errors.ts";
 import { onLostOf } from "./heartbeat-answer.ts";
 import { createLatestSender } from "./latest-sender.ts";
-import { type Opening, type StreamDeps, serveTracked, type TrackedTask } from "./tracked-stream.ts";
+import type { StreamDeps } from "./stream-deps.ts";
+import { type Opening, serveTracked, type TrackedTask } from "./tracked-stream.ts";
 
 export interface TrackCallbackDeps extends StreamDeps {
   /** Base URLs of the configured Orchestrators, without a trailing slash. */

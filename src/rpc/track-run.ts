@@ -15,7 +15,8 @@ import type { Submission, SubmitOptions } from "../model/submission.ts";
 import { onLostOf } from "./heartbeat-answer.ts";
 import { createRequestChecker } from "./request-checker.ts";
 import { checkRun, createRunReports } from "./run-reports.ts";
-import { type StreamDeps, serveTracked, type TrackedTask } from "./tracked-stream.ts";
+import type { StreamDeps } from "./stream-deps.ts";
+import { serveTracked, type TrackedTask } from "./tracked-stream.ts";
 
 export interface TrackRunDeps extends StreamDeps {
   /** Takes a report towards Orchestra. */

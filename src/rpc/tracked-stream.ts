@@ -1,5 +1,4 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, type HandlerContext } from "@connectrpc/connect";
 import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import { DeliveryState, type Failure, type Receipt } from "../../gen/taskgate/v1/receipt_pb.ts";
@@ -12,32 +11,15 @@ import {
 import type { UpstreamCapabilities } from "../model/capabilities.ts";
 import { createFailure } from "../model/failure.ts";
 import type { LeasedTask, LeaseTerms } from "../model/lease.ts";
-import type { Attached, BeatAnswer, LeaseBook, LeaseListener } from "../model/lease-book.ts";
-import type { Limits } from "../model/limits.ts";
+import type { Attached, BeatAnswer, LeaseListener } from "../model/lease-book.ts";
 import type { Submission, SubmitOptions } from "../model/submission.ts";
 import { callerKey } from "./caller.ts";
-import { errorFromFailure, failureOfError, invalidRequest, streamError } from "./errors.ts";
+import { errorFromFailure, failureOfError, invalidRequest } from "./errors.ts";
 import { type FrameStream, serveFrames } from "./frame-stream.ts";
-import { directiveOf, type LeaseTimes } from "./heartbeat-answer.ts";
-import { limitsMessage } from "./limits-message.ts";
-import { createRequestChecker } from "./request-checker.ts";
-import { checkRequestId } from "./submit-options.ts";
+import { directiveOf } from "./heartbeat-answer.ts";
+import { frameStreamOptions, frameSubmitOptions, readyMessage, type StreamDeps } from "./stream-deps.ts";
+import { assertRequestId } from "./submit-options.ts";
 import { weighMessage } from "./weigh-message.ts";
-
-/** What streams need of the gateway. */
-export interface StreamDeps extends LeaseTimes {
-  leases: LeaseBook;
-  /** The request ids that a session's frames had and that were accepted, oldest first. */
-  acceptedRequests: (operation: string, caller: string, sessionId: string) => Promise<string[]>;
-  limits: Limits;
-  keepAliveMs: number;
-  /** The wall clock. */
-  now: () => number;
-  setTimer: (run: () => void, delayMs: number) => () => void;
-  /** The streams that are open. */
-  openStreams: Set<Pick<FrameStream<unknown>, "fail">>;
-  onUnexpectedError: (error: unknown) => void;
-}
 
 /** A frame to a worker that tracks one task. */
 export type TrackFrame =
@@ -104,14 +86,7 @@ export function serveTracked<
   return serveFrames(
     requests,
     context.signal,
-    {
-      keepAliveMs: deps.keepAliveMs,
-      keepAlive: () => kind.wrap("", { case: "keepAlive", value: {} }),
-      setTimer: deps.setTimer,
-      open: deps.openStreams,
-      onUnexpectedError: deps.onUnexpectedError,
-      errorOf: (thrown) => streamError(thrown, deps.onUnexpectedError),
-    },
+    frameStreamOptions(deps, () => kind.wrap("", { case: "keepAlive", value: {} })),
     (stream: FrameStream<Response>) => {
       let opening: Opening | undefined;
       let sessionId = "";
@@ -174,15 +149,9 @@ export function serveTracked<
       ): Promise<void> {
         // Once it is stored, it is needed no more.
         const release = stream.hold(frameBytes);
-        const submission = await submit({
-          operation: kind.operation,
-          caller,
-          waitFor: "stored",
-          requestId: requestId === "" ? "" : `${sessionId}/${requestId}`,
-          sessionId,
-          timeoutMs: () => undefined,
-          signal: over.signal,
-        }).finally(release);
+        const submission = await submit(
+          frameSubmitOptions({ operation: kind.operation, caller, sessionId }, requestId, over.signal),
+        ).finally(release);
         if (submission.kind === "failed") {
           send(requestId, { case: "failure", value: submission.failure });
           return;
@@ -197,13 +166,22 @@ export function serveTracked<
         }
       }
 
+      // The second answer to an outcome, which went to a stream that has broken meanwhile.
+      function answerOutcome(task: LeasedTask): void {
+        work(async () => {
+          const session = { operation: kind.operation, caller, sessionId };
+          const last = await deps.outcomeEnd(task, session, over.signal);
+          if (last !== undefined && last.requestId !== "" && last.receipt.state !== DeliveryState.STORED) {
+            send(last.requestId, { case: "receipt", value: last.receipt });
+          }
+        });
+      }
+
       const task: TrackedTask = {
         sessionId: () => sessionId,
         report(requestId, prepare) {
           const prepared = orFailure(() => {
-            const checker = createRequestChecker();
-            checkRequestId(requestId, checker);
-            checker.throwIfInvalid();
+            assertRequestId(requestId);
             return prepare();
           });
           if ("failure" in prepared) {
@@ -250,23 +228,14 @@ export function serveTracked<
         const acceptedRequestIds = isResumed
           ? await deps.acceptedRequests(kind.operation, caller, sessionId)
           : [];
-        send(request.requestId, {
-          case: "ready",
-          value: {
-            sessionId,
-            heartbeatInterval: durationFromMs(deps.heartbeatIntervalMs),
-            leaseDuration: durationFromMs(deps.leaseDurationMs),
-            keepAliveInterval: durationFromMs(deps.keepAliveMs),
-            serverTime: timestampFromMs(deps.now()),
-            limits: limitsMessage(deps.limits),
-            capabilities: kind.capabilities,
-            resumed: isResumed,
-            acceptedRequestIds,
-          },
-        });
+        const ready = readyMessage(deps, kind.capabilities, { sessionId, isResumed, acceptedRequestIds });
+        send(request.requestId, { case: "ready", value: ready });
         const answer = attached?.beat();
         if (opened.kind === "ended") {
           task.cancel(opened.cause);
+          if (opened.cause === ErrorReason.TASK_FINISHED) {
+            answerOutcome(asked.task);
+          }
         } else if (answer !== undefined && answer.directive !== Directive.CONTINUE) {
           send("", { case: "directive", value: directiveOf(answer) });
         }

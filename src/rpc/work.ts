@@ -1,5 +1,5 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, type HandlerContext } from "@connectrpc/connect";
 import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import {
@@ -26,13 +26,13 @@ import {
   successOutcome,
 } from "./attempt-requests.ts";
 import { callerKey } from "./caller.ts";
-import { errorFromFailure, failureOfError, invalidRequest, streamError } from "./errors.ts";
+import { assertDefinitions } from "./definition-access.ts";
+import { errorFromFailure, failureOfError, invalidRequest } from "./errors.ts";
 import { serveFrames } from "./frame-stream.ts";
 import { directiveOf, onLostOf } from "./heartbeat-answer.ts";
-import { limitsMessage } from "./limits-message.ts";
 import { createRequestChecker } from "./request-checker.ts";
-import { checkRequestId } from "./submit-options.ts";
-import type { StreamDeps } from "./tracked-stream.ts";
+import { frameStreamOptions, frameSubmitOptions, readyMessage, type StreamDeps } from "./stream-deps.ts";
+import { assertRequestId } from "./submit-options.ts";
 
 export interface WorkDeps extends StreamDeps {
   pool: WorkPool;
@@ -56,19 +56,13 @@ export function serveWork(
   deps: WorkDeps,
 ): AsyncIterable<WorkResponse> {
   const { pool, limits } = deps;
-  const caller = context.values.get(callerKey).name;
+  const known = context.values.get(callerKey);
+  const { name: caller } = known;
 
   return serveFrames<WorkRequest, WorkResponse>(
     requests,
     context.signal,
-    {
-      keepAliveMs: deps.keepAliveMs,
-      keepAlive: () => create(WorkResponseSchema, { frame: { case: "keepAlive", value: {} } }),
-      setTimer: deps.setTimer,
-      open: deps.openStreams,
-      onUnexpectedError: deps.onUnexpectedError,
-      errorOf: (thrown) => streamError(thrown, deps.onUnexpectedError),
-    },
+    frameStreamOptions(deps, () => create(WorkResponseSchema, { frame: { case: "keepAlive", value: {} } })),
     (stream) => {
       let worker: PooledWorker | undefined;
       let subscribeId = "";
@@ -132,9 +126,7 @@ export function serveWork(
       // Answers a frame that is wrong in itself.
       function checked(requestId: string, run: () => void): void {
         try {
-          const checker = createRequestChecker();
-          checkRequestId(requestId, checker);
-          checker.throwIfInvalid();
+          assertRequestId(requestId);
           run();
         } catch (error) {
           refuse(requestId, failureOfError(error));
@@ -147,12 +139,9 @@ export function serveWork(
         const terms = readTerms(frame, checker);
         checker.text("session_id", frame.sessionId);
         checker.throwIfInvalid();
+        assertDefinitions(known, frame);
         const { taskDefinitions, workflowDefinitions, sessionId } = frame;
         const definitions = { taskDefinitions, workflowDefinitions };
-        if (sessionId !== "") {
-          // What it held before a restart counts against its credits.
-          await deps.leases.started;
-        }
         const joined = pool.join({ ...terms, caller, definitions, sessionId }, listener);
         if (joined.kind === "failed") {
           throw errorFromFailure(joined.failure);
@@ -163,21 +152,14 @@ export function serveWork(
         const accepted = worker.isResumed
           ? await deps.acceptedRequests("Work", caller, worker.sessionId)
           : [];
-        send(requestId, {
-          case: "ready",
-          value: {
-            sessionId: worker.sessionId,
-            heartbeatInterval: durationFromMs(deps.heartbeatIntervalMs),
-            leaseDuration: durationFromMs(deps.leaseDurationMs),
-            keepAliveInterval: durationFromMs(deps.keepAliveMs),
-            startTimeout: durationFromMs(pool.startTimeoutMs),
-            serverTime: timestampFromMs(deps.now()),
-            limits: limitsMessage(limits),
-            capabilities: deps.capabilities,
-            resumed: worker.isResumed,
-            acceptedRequestIds: [...accepted, ...worker.startRequestIds],
-          },
+        const { isResumed } = worker;
+        const ready = readyMessage(deps, deps.capabilities, {
+          sessionId: worker.sessionId,
+          isResumed,
+          acceptedRequestIds: [...accepted, ...worker.startRequestIds],
         });
+        const startTimeout = durationFromMs(pool.startTimeoutMs);
+        send(requestId, { case: "ready", value: { ...ready, startTimeout } });
         worker.open();
       }
 
@@ -286,15 +268,8 @@ export function serveWork(
       }
 
       function submit(requestId: string, said: TaskOutcome, sessionId: string): Promise<Submission> {
-        return deps.report(said, {
-          operation: "Work",
-          caller,
-          waitFor: "stored",
-          requestId: requestId === "" ? "" : `${sessionId}/${requestId}`,
-          sessionId,
-          timeoutMs: () => undefined,
-          signal: over.signal,
-        });
+        const session = { operation: "Work", caller, sessionId };
+        return deps.report(said, frameSubmitOptions(session, requestId, over.signal));
       }
 
       function onSubscribed({ requestId, frame }: WorkRequest, worker: PooledWorker): void {

@@ -7,8 +7,9 @@ import {
   textAnswer,
 } from "./http-message.ts";
 import { isJsonObject, type Json, type JsonObject, parseJson } from "./json.ts";
+import { pythonJsonProblem } from "./python-json-problem.ts";
 
-/** One entry of a FastAPI 422. FACT: `type` and `msg`. INFERENCE: the rest, from FastAPI's and Pydantic's habits. */
+/** One entry of a FastAPI 422. FACT: all of it, compared with the real one by `npm run interop`. */
 export interface ValidationError {
   readonly type: string;
   readonly loc: readonly (string | number)[];
@@ -55,7 +56,18 @@ export function decodeBody({ headers, body }: HttpRequest): DecodedBody {
     const value = parsePythonJson(text);
     return value === null ? { kind: "absent" } : { kind: "json", value };
   } catch (error) {
-    return { kind: "refused", answer: error instanceof RangeError ? unparsable() : invalidJson(text, error) };
+    return { kind: "refused", answer: refusal(text, error) };
+  }
+}
+
+function refusal(text: string, error: unknown): HttpAnswer {
+  try {
+    return error instanceof RangeError ? unparsable() : invalidJson(text);
+  } catch (deepError) {
+    if (deepError instanceof RangeError) {
+      return unparsable();
+    }
+    throw deepError;
   }
 }
 
@@ -63,12 +75,11 @@ function unparsable(): HttpAnswer {
   return jsonAnswer(400, { detail: "There was an error parsing the body" });
 }
 
-function invalidJson(text: string, error: unknown): HttpAnswer {
-  const position = /at position (\d+)/.exec(String(error))?.[1];
-  const loc = ["body", position === undefined ? text.length : Number(position)];
-  const ctx = { error: "Expecting value" };
+function invalidJson(text: string): HttpAnswer {
+  const { position, message } = pythonJsonProblem(text) ?? { position: 0, message: "Expecting value" };
+  const loc = ["body", position];
   return jsonAnswer(422, {
-    detail: [{ type: "json_invalid", loc, msg: "JSON decode error", input: {}, ctx }],
+    detail: [{ type: "json_invalid", loc, msg: "JSON decode error", input: {}, ctx: { error: message } }],
   });
 }
 
@@ -131,13 +142,33 @@ function inputOf(body: DecodedBody): Json {
 const uuidText =
   /^(?:urn:uuid:)?([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})$/i;
 
-/** The canonical form of a UUID path parameter. FACT: upper case is taken. INFERENCE: so are the forms Pydantic knows. */
+/** The canonical form of a UUID path parameter. FACT: upper case is taken, and the other forms that Pydantic knows. */
 export function readUuid(name: string, text: string): Checked<string> {
   const parts = uuidText.exec(text.replace(/^\{(.*)\}$/, "$1"));
   if (parts !== null) {
     return { value: parts.slice(1).join("-").toLowerCase() };
   }
-  const error = "invalid format";
+  const error = uuidProblem(text);
   const msg = `Input should be a valid UUID, ${error}`;
   return { errors: [{ type: "uuid_parsing", loc: ["path", name], msg, input: text, ctx: { error } }] };
+}
+
+const groupLengths = [8, 4, 4, 4, 12];
+
+/** FACT: the words of the parser that Pydantic uses, without those for a URN or braces around what is wrong. */
+function uuidProblem(text: string): string {
+  const [, prefix = "", bare = ""] = /^(urn:uuid:|\{(?=.*\}$))?(.*?)\}?$/s.exec(text) ?? [];
+  const position = Array.from(bare).findIndex((letter) => !/^[0-9a-fA-F-]$/.test(letter));
+  if (position >= 0) {
+    return `invalid character: found \`${Array.from(bare)[position]}\` at ${prefix.length + position + 1}`;
+  }
+  const groups = bare.split("-");
+  if (groups.length === 1 && prefix === "") {
+    return `invalid length: expected length 32 for simple format, found ${text.length}`;
+  }
+  if (groups.length !== groupLengths.length) {
+    return `invalid group count: expected 5, found ${groups.length}`;
+  }
+  const at = groups.findIndex((group, each) => group.length !== groupLengths[each]);
+  return `invalid group length in group ${at}: expected ${groupLengths[at]}, found ${groups[at]?.length}`;
 }

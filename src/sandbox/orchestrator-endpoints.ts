@@ -48,7 +48,7 @@ export function createEndpoints(
           return validationAnswer(requireObject(body).errors ?? []);
         }
         if (engine.resume(process)) {
-          return emptyAnswer(204);
+          return noContent();
         }
         return problem(409, `Resuming a ${process.status} workflow is not possible`);
       }),
@@ -57,7 +57,7 @@ export function createEndpoints(
     run: (params) =>
       ofProcess(params, (process) => {
         engine.abort(process);
-        return emptyAnswer(204);
+        return noContent();
       }),
   };
   const show: Endpoint = {
@@ -65,6 +65,9 @@ export function createEndpoints(
   };
   const counts: Endpoint = {
     run: () => jsonAnswer(200, statusCounts(engine.list())),
+  };
+  const index: Endpoint = {
+    run: () => jsonAnswer(200, "Orchestrator Core"),
   };
   const readSettings: Endpoint = {
     run: () => jsonAnswer(200, settings()),
@@ -132,9 +135,15 @@ export function createEndpoints(
     { method: "PUT", path: "/api/processes/{}/abort", endpoint: abort },
     { method: "GET", path: "/api/processes/status-counts", endpoint: counts },
     { method: "GET", path: "/api/processes/{}", endpoint: show },
+    { method: "GET", path: "/", endpoint: index },
     { method: "GET", path: "/api/settings/status", endpoint: readSettings },
     { method: "PUT", path: "/api/settings/status", endpoint: writeSettings },
   ];
+}
+
+/** FACT: FastAPI names the type of what is not there. */
+function noContent(): HttpAnswer {
+  return emptyAnswer(204, { "content-type": "application/json" });
 }
 
 /** FACT: the error body of the Orchestrator's own refusals; the framework's have only `detail`. */

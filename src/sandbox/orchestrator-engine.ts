@@ -128,7 +128,8 @@ export function createEngine(
     process.counts.validations++;
     note(process, "validation-started");
     if (result === undefined) {
-      return fail(process, "Could not find key 'callback_result' in state");
+      // FACT: with the quotation marks, and the name of the step's function.
+      return fail(process, `"Could not find key 'callback_result' in state. for function sandbox.validate"`);
     }
     if (process.plan.validateMs > 0) {
       await sleep(clock, process.plan.validateMs);

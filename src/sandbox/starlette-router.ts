@@ -13,7 +13,7 @@ export type Routed<Endpoint> =
 
 /**
  * Finds the endpoint of a request as Starlette does. FACT: the path is percent-decoded first; another method is 405,
- * a slash too many or too few is 307, anything else 404. INFERENCE: the `allow` and `location` headers.
+ * a slash too many or too few is 307, anything else 404, with these `allow` and `location` headers.
  */
 export function createRouter<Endpoint>(
   routes: readonly Route<Endpoint>[],

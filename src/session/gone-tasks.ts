@@ -1,4 +1,5 @@
 import type { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
+import { createRecentMap } from "../model/recent-map.ts";
 
 /** Tasks of which their upstream has said that they are over: nothing of it is stored. */
 export interface GoneTasks {
@@ -10,19 +11,13 @@ export interface GoneTasks {
 
 /** Creates an empty list that remembers the last `maxTasks`. */
 export function createGoneTasks(maxTasks: number): GoneTasks {
-  const gone = new Map<string, { caller: string; cause: ErrorReason }>();
+  const gone = createRecentMap<string, { caller: string; cause: ErrorReason }>(maxTasks);
   return {
     causeOf(name, caller) {
       const found = gone.get(name);
       return found?.caller === caller ? found.cause : undefined;
     },
-    add(name, caller, cause) {
-      gone.set(name, { caller, cause });
-      const [oldest] = gone.keys();
-      if (gone.size > maxTasks && oldest !== undefined) {
-        gone.delete(oldest);
-      }
-    },
-    delete: (name) => void gone.delete(name),
+    add: (name, caller, cause) => gone.set(name, { caller, cause }),
+    delete: gone.delete,
   };
 }

@@ -17,6 +17,8 @@ export interface HeldLeases {
   readonly size: number;
   /** What all of them have left for the case that they are lost, in UTF-16 units. */
   readonly lostPayloadLength: number;
+  /** How many sessions hold leases, and how many leases there are, by upstream. */
+  counts(): { upstream: string; sessions: number; leases: number }[];
   get(name: string): HeldLease | undefined;
   values(): Iterable<HeldLease>;
   ofSession(sessionId: string): Iterable<HeldLease>;
@@ -55,7 +57,6 @@ type Timed = HeldLease & { lastBeatMs: number; dueMs: number };
 
 // Nothing that is late by less is a pause, and no lease ends later than by twice this.
 const tickMs = 250;
-const maxPauseMs = 1000;
 
 /**
  * Creates the holding of leases. They run on a steady clock, each for its full time anew
@@ -66,10 +67,21 @@ export function createHeldLeases(deps: HeldLeasesDeps): HeldLeases {
   // In the order in which they run out: who beats goes to the end.
   const held = new Map<string, Timed>();
   const bySession = new Map<string, Set<Timed>>();
-  const pause = createPauseDetector(steadyNow, now, maxPauseMs);
+  // Kept, because there may be too many leases to count them when somebody asks.
+  const counts = new Map<string, { upstream: string; sessions: number; leases: number }>();
+  const pause = createPauseDetector(steadyNow, now);
   let suspects = new Set<Timed>();
   let lostPayloadLength = 0;
   let cancelTick: () => void = () => undefined;
+
+  function count({ upstream }: LeasedTask, sessions: number, leases: number): void {
+    const before = counts.get(upstream) ?? { upstream, sessions: 0, leases: 0 };
+    counts.set(upstream, {
+      upstream,
+      sessions: before.sessions + sessions,
+      leases: before.leases + leases,
+    });
+  }
 
   function renew(name: string, lease: Timed): void {
     lease.lastBeatMs = now();
@@ -80,13 +92,15 @@ export function createHeldLeases(deps: HeldLeasesDeps): HeldLeases {
 
   function remove(name: string, lease: Timed): void {
     held.delete(name);
-    const { sessionId, lostPayload } = lease.record;
+    const { task, sessionId, lostPayload } = lease.record;
     lostPayloadLength -= lostPayload.length;
     const own = bySession.get(sessionId);
     own?.delete(lease);
-    if (own?.size === 0) {
+    const isLast = own?.size === 0;
+    if (isLast) {
       bySession.delete(sessionId);
     }
+    count(task, isLast ? -1 : 0, -1);
   }
 
   function drop(name: string, cause: ErrorReason): Timed | undefined {
@@ -137,6 +151,7 @@ export function createHeldLeases(deps: HeldLeasesDeps): HeldLeases {
     get lostPayloadLength() {
       return lostPayloadLength;
     },
+    counts: () => [...counts.values()],
     get: (name) => held.get(name),
     values: () => held.values(),
     ofSession: (sessionId) => bySession.get(sessionId) ?? [],
@@ -149,6 +164,7 @@ export function createHeldLeases(deps: HeldLeasesDeps): HeldLeases {
       const lease: Timed = { record, lastBeatMs: 0, dueMs: 0, listener: undefined };
       renew(name, lease);
       const own = bySession.get(record.sessionId) ?? new Set();
+      count(record.task, own.size === 0 ? 1 : 0, 1);
       bySession.set(record.sessionId, own.add(lease));
       lostPayloadLength += record.lostPayload.length;
       return lease;

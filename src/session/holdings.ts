@@ -5,6 +5,7 @@ import { Directive } from "../../gen/taskgate/v1/session_pb.ts";
 import type { Attempt, AttemptLease, CallResult } from "../model/call-result.ts";
 import type { LeasedTask } from "../model/lease.ts";
 import type { LeaseBook, LeaseListener } from "../model/lease-book.ts";
+import { taskEndings } from "../model/task-endings.ts";
 import type { StoppedAttempt, TaskBeats } from "../model/work-pool.ts";
 import { type Entry, hasBegun, keyOf, newEntry, type Offer, type Worker } from "./pooled-worker.ts";
 import { failed, failureOf } from "./work-failures.ts";
@@ -30,7 +31,6 @@ export interface HoldingsDeps {
 export type Holdings = ReturnType<typeof createHoldings>;
 
 const startRetryMs = 250;
-const maxGone = 1000;
 
 /** Creates the keeping of what workers have: given, begun, held by a lease, and over. */
 export function createHoldings(deps: HoldingsDeps) {
@@ -59,10 +59,6 @@ export function createHoldings(deps: HoldingsDeps) {
     }
     beats.forget(entry.attempt);
     worker.gone.set(key, cause);
-    const [oldest] = worker.gone.keys();
-    if (worker.gone.size > maxGone && oldest !== undefined) {
-      worker.gone.delete(oldest);
-    }
     return true;
   }
 
@@ -184,7 +180,7 @@ export function createHoldings(deps: HoldingsDeps) {
     const cause = started.kind === "failed" ? started.failure.reason : undefined;
     if (cause === undefined) {
       entry.isDoubtful = false;
-    } else if (endings.has(cause)) {
+    } else if (taskEndings.has(cause)) {
       over(worker, entry, cause);
     }
     return started;
@@ -224,7 +220,7 @@ export function createHoldings(deps: HoldingsDeps) {
     }
     const gone = worker.gone.get(keyOf(attempt));
     // What the upstream has said of it is not in the store, which would give it back.
-    if (gone !== undefined && gone !== ErrorReason.LEASE_EXPIRED && endings.has(gone)) {
+    if (gone !== undefined && gone !== ErrorReason.LEASE_EXPIRED && taskEndings.has(gone)) {
       return gone;
     }
     const result = await book.beat(deps.taskOf(attempt), termsOf(worker), worker.sessionId);
@@ -251,7 +247,7 @@ export function createHoldings(deps: HoldingsDeps) {
     if (result.kind === "ok") {
       entry.isDoubtful = false;
       entry.upstreamExpireMs = result.value.leaseExpireMs;
-    } else if (endings.has(result.failure.reason) && worker.entries.get(keyOf(entry.attempt)) === entry) {
+    } else if (taskEndings.has(result.failure.reason) && worker.entries.get(keyOf(entry.attempt)) === entry) {
       over(worker, entry, result.failure.reason);
     }
   }
@@ -307,11 +303,3 @@ export function createHoldings(deps: HoldingsDeps) {
     },
   };
 }
-
-const endings: ReadonlySet<ErrorReason> = new Set([
-  ErrorReason.TASK_FINISHED,
-  ErrorReason.TASK_CANCELLED,
-  ErrorReason.TASK_UNKNOWN,
-  ErrorReason.LEASE_EXPIRED,
-  ErrorReason.LEASE_SUPERSEDED,
-]);

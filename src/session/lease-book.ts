@@ -47,6 +47,8 @@ export interface LeaseBookDeps {
    * it is stored, or it is pointless.
    */
   onLost: (lease: LeaseRecord, lastBeatMs: number) => Promise<boolean>;
+  /** A lease has run out, whatever is to be done then. */
+  onExpired?: ((lease: LeaseRecord) => void) | undefined;
   onUnexpectedError: (error: unknown) => void;
 }
 
@@ -71,10 +73,12 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
   const held = createHeldLeases({
     ...deps,
     isAwaited: (name) => beginning.has(name),
-    onExpired: (lease) => void lose(lease).catch(deps.onUnexpectedError),
+    onExpired(lease) {
+      deps.onExpired?.(lease.record);
+      void lose(lease).catch(deps.onUnexpectedError);
+    },
   });
   const gone = createGoneTasks(maxGone);
-  const started = Promise.withResolvers<void>();
   let isDraining = false;
   let isStopped = false;
 
@@ -266,10 +270,7 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
       if (!isStopped) {
         held.watch();
       }
-      started.resolve();
     },
-
-    started: started.promise,
 
     stop() {
       isStopped = true;
@@ -414,6 +415,8 @@ export function createLeaseBook(deps: LeaseBookDeps): LeaseBook {
     get size() {
       return held.size;
     },
+
+    counts: () => held.counts(),
   };
 }
 

@@ -39,6 +39,9 @@ const crowdedTimeoutMs = 1000;
 // A worker that comes back at once finds its poll still there. What comes for nobody
 // is away for ten seconds, whether the call was given up or not.
 const graceMs = 2000;
+// Of tasks that come one after the other, those of so long are taken by one call. The
+// first one behind a pause does not wait.
+const restMs = 20;
 const firstRetryMs = 100;
 const maxRetryMs = 10_000;
 
@@ -50,15 +53,24 @@ export function createPollGroup(definitions: WorkDefinitions, deps: PollGroupDep
   let batch = maxBatch;
   let failures = 0;
   let isRefused = false;
-  let isWaiting = false;
   let isClosed = false;
   let cancelGiveUp: (() => void) | undefined;
-  let cancelRetry: () => void = () => undefined;
+  // Undefined: nothing keeps it from asking.
+  let cancelPause: (() => void) | undefined;
 
   function ask(): void {
-    while (!isClosed && !isWaiting && free > asked && polls.size < maxPolls && deps.places.enter(ask)) {
+    const mayAsk = !isClosed && cancelPause === undefined;
+    while (mayAsk && free > asked && polls.size < maxPolls && deps.places.enter(ask)) {
       poll(Math.min(free - asked, batch)).catch(deps.onUnexpectedError);
     }
+  }
+
+  function pause(delayMs: number): void {
+    cancelPause?.();
+    cancelPause = deps.setTimer(() => {
+      cancelPause = undefined;
+      ask();
+    }, delayMs);
   }
 
   async function poll(maxTasks: number): Promise<void> {
@@ -72,7 +84,7 @@ export function createPollGroup(definitions: WorkDefinitions, deps: PollGroupDep
         asked -= maxTasks;
       });
       if (result.kind === "ok") {
-        onAnswer(result.value);
+        onAnswer(result.value, maxTasks);
       } else if (!controller.signal.aborted) {
         onFailure(result.failure);
       }
@@ -82,13 +94,18 @@ export function createPollGroup(definitions: WorkDefinitions, deps: PollGroupDep
     ask();
   }
 
-  function onAnswer(tasks: Task[]): void {
+  function onAnswer(tasks: Task[], maxTasks: number): void {
     failures = 0;
     isRefused = false;
     batch = Math.min(maxBatch, batch * 2);
-    if (tasks.length > 0) {
-      deps.onTasks(tasks);
+    if (tasks.length === 0) {
+      return;
     }
+    // Where as many came as were wanted, more may be ready.
+    if (tasks.length < maxTasks && cancelPause === undefined) {
+      pause(restMs);
+    }
+    deps.onTasks(tasks);
   }
 
   function onFailure(failure: Failure): void {
@@ -101,15 +118,7 @@ export function createPollGroup(definitions: WorkDefinitions, deps: PollGroupDep
     }
     const limitMs = isForGood ? maxRetryMs : Math.min(maxRetryMs, firstRetryMs * 2 ** failures);
     failures = Math.min(failures + 1, 20);
-    isWaiting = true;
-    cancelRetry();
-    cancelRetry = deps.setTimer(
-      () => {
-        isWaiting = false;
-        ask();
-      },
-      limitMs * (0.5 + deps.random() / 2),
-    );
+    pause(limitMs * (0.5 + deps.random() / 2));
   }
 
   function giveUp(): void {
@@ -133,7 +142,7 @@ export function createPollGroup(definitions: WorkDefinitions, deps: PollGroupDep
     close() {
       isClosed = true;
       cancelGiveUp?.();
-      cancelRetry();
+      cancelPause?.();
       giveUp();
     },
   };

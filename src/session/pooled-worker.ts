@@ -2,6 +2,7 @@ import type { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import type { Task } from "../../gen/taskgate/v1/executor_pb.ts";
 import type { Attempt, CallResult } from "../model/call-result.ts";
 import type { Attached } from "../model/lease-book.ts";
+import type { RecentMap } from "../model/recent-map.ts";
 import type { WorkDefinitions, WorkerListener, WorkTerms } from "../model/work-pool.ts";
 import type { PollGroup } from "./poll-group.ts";
 
@@ -48,7 +49,7 @@ export interface Worker {
   /** How many tasks it was given and has not taken up for a while. */
   late: number;
   /** What it had and has no more, and why; the oldest first. */
-  readonly gone: Map<string, ErrorReason>;
+  readonly gone: RecentMap<string, ErrorReason>;
   listener: WorkerListener | undefined;
   isOpen: boolean;
   lastBeatMs: number;
@@ -90,12 +91,6 @@ export function keyOf({ id, execId }: Attempt): string {
   return `${id}/${execId}`;
 }
 
-/** Whether these definitions are the ones of the task. */
-export function covers({ taskDefinitions, workflowDefinitions }: WorkDefinitions, task: Task): boolean {
-  return task.decision === undefined
-    ? taskDefinitions.includes(task.definition)
-    : workflowDefinitions.includes(task.decision.workflowDefinition);
-}
 /** Whether the upstream has said yes to its start. */
 export function hasBegun({ attached, starting }: Entry): boolean {
   return attached !== undefined && starting === undefined;

@@ -1,6 +1,7 @@
 import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import { Directive } from "../../gen/taskgate/v1/session_pb.ts";
 import { drainingFailure } from "../model/failure.ts";
+import { createRecentMap } from "../model/recent-map.ts";
 import type { WorkPool, WorkSubscription } from "../model/work-pool.ts";
 import { createHoldings, type HoldingsDeps } from "./holdings.ts";
 import { workerSessionName } from "./lease-book.ts";
@@ -18,7 +19,8 @@ export interface WorkPoolDeps extends Omit<HoldingsDeps, "share">, Omit<WorkShar
 }
 
 const tickMs = 1000;
-const maxPauseMs = 1000;
+// Of each worker, so many tasks that it has no more.
+const maxGone = 1000;
 
 /**
  * Creates the pool of workers. Tasks are taken only for places that workers have, go
@@ -31,7 +33,7 @@ export function createWorkPool(deps: WorkPoolDeps): WorkPool {
   const workers = new Map<string, Worker>();
   const share = createWorkShare({ ...deps, holdings: () => holdings });
   const holdings = createHoldings({ ...deps, share: () => share });
-  const pause = createPauseDetector(steadyNow, now, maxPauseMs);
+  const pause = createPauseDetector(steadyNow, now);
   let isDraining = false;
   let isStopped = false;
   let cancelTick: (() => void) | undefined;
@@ -107,7 +109,7 @@ export function createWorkPool(deps: WorkPoolDeps): WorkPool {
       ending: new Map(),
       waiting: new Set(),
       late: 0,
-      gone: new Map(),
+      gone: createRecentMap(maxGone),
       listener: undefined,
       isOpen: false,
       lastBeatMs: now(),

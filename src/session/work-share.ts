@@ -2,11 +2,11 @@ import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import type { Task } from "../../gen/taskgate/v1/executor_pb.ts";
 import type { Failure } from "../../gen/taskgate/v1/receipt_pb.ts";
 import { Directive } from "../../gen/taskgate/v1/session_pb.ts";
+import { covers } from "../model/covers.ts";
 import type { WorkDefinitions, WorkSubscription } from "../model/work-pool.ts";
 import { createPollGroup, type PollGroupDeps } from "./poll-group.ts";
 import { createPollPlaces } from "./poll-places.ts";
 import {
-  covers,
   type Entry,
   type Group,
   keyOf,

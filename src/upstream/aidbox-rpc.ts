@@ -1,5 +1,6 @@
 import { Code } from "@connectrpc/connect";
 import type { AttemptFailure } from "../model/attempt-result.ts";
+import type { Credential } from "../model/credential.ts";
 import type { HttpClient } from "./http-client.ts";
 import {
   contentTypeWords,
@@ -9,6 +10,8 @@ import {
   type HttpAnswer,
   meaningOfStatus,
 } from "./http-failure.ts";
+import { rememberLast } from "./remember-last.ts";
+import { withCredential } from "./with-credential.ts";
 import { type JsonNode, readYaml } from "./yaml-reader.ts";
 import { yamlFromJsonText } from "./yaml-writer.ts";
 
@@ -16,8 +19,8 @@ export interface AidboxRpcOptions {
   http: HttpClient;
   /** Path of the base URL, without a trailing slash; often empty. */
   basePath: string;
-  /** The client's id and secret, read anew for each request. */
-  credentials: () => { clientId: string; clientSecret: string };
+  clientId: string;
+  clientSecret: Credential;
   /** The wall clock, for `Retry-After`. */
   now: () => number;
 }
@@ -41,25 +44,31 @@ export function aidboxBody(method: string, params: string): string {
  * HTTP Basic (FACT). The answer is asked for as YAML and read as YAML or JSON.
  */
 export function createAidboxRpc(options: AidboxRpcOptions): AidboxRpc {
+  const path = `${options.basePath}/rpc`;
+  const credentialOf = rememberLast((clientSecret: string) => {
+    const basic = Buffer.from(`${options.clientId}:${clientSecret}`).toString("base64");
+    const headers = {
+      authorization: `Basic ${basic}`,
+      "content-type": "text/yaml",
+      accept: "text/yaml",
+    };
+    return { headers, secrets: [clientSecret, basic] };
+  });
   return {
-    async send(body, timeoutMs, signal) {
-      const { clientId, clientSecret } = options.credentials();
-      const basic = Buffer.from(`${clientId}:${clientSecret}`).toString("base64");
-      const exchange = await options.http.post({
-        path: `${options.basePath}/rpc`,
-        headers: {
-          authorization: `Basic ${basic}`,
-          "content-type": "text/yaml",
-          accept: "text/yaml",
-        },
-        body,
-        timeoutMs,
-        signal,
-      });
-      return exchange.kind === "answered"
-        ? resultOfAnswer(exchange, [clientSecret, basic], options.now())
-        : failedExchange(exchange, "aidbox");
-    },
+    send: (body, timeoutMs, signal) =>
+      withCredential(options.clientSecret, async (clientSecret) => {
+        const { headers, secrets } = credentialOf(clientSecret);
+        const exchange = await options.http.post({
+          path,
+          headers,
+          body,
+          timeoutMs,
+          signal,
+        });
+        return exchange.kind === "answered"
+          ? resultOfAnswer(exchange, secrets, options.now())
+          : failedExchange(exchange, "aidbox");
+      }),
   };
 }
 

@@ -1,21 +1,23 @@
-import { type Dispatcher, Pool } from "undici";
+import type { Dispatcher } from "undici";
+import type { RequestObserver, RequestStatus } from "../model/request-observer.ts";
 import { type AbortCalls, createAbortCalls } from "./abort-calls.ts";
+import { createDispatcher, type DispatcherOptions } from "./dispatcher.ts";
 import { createPlaceQueue } from "./place-queue.ts";
+import { rememberLast } from "./remember-last.ts";
 
-export interface HttpClientOptions {
-  /** Scheme, host and port of the upstream, for example `https://webhook.getorchestra.io`. */
-  origin: string;
-  /** How many connections may be open at once, each with one request at a time. */
-  connections: number;
+export interface HttpClientOptions extends DispatcherOptions {
   /** The largest answer that is read, in bytes. A larger one counts as broken off. */
   maxResponseBytes: number;
-  /** How long a connection may take to be made, TLS included. */
-  connectTimeoutMs: number;
+  /** Default: nobody observes requests. */
+  observer?: RequestObserver | undefined;
+  /** Sent with every request: firewalls refuse those that do not say who asks. */
+  userAgent: string;
 }
 
 export interface HttpPost {
   /** Path and query, beginning with `/`. Sent as it is. */
   path: string;
+  /** With names in lower case. `accept` and `user-agent` are there without them. */
   headers: Record<string, string>;
   body: string;
   /** From the call to the last byte of the answer. */
@@ -28,8 +30,9 @@ export interface HttpPost {
  * What came of one HTTP request.
  *
  * - `answered`: the whole answer is here, whatever its status.
- * - `notSent`: surely no byte of the request left, so nobody took it: DNS, connect
- *   or TLS failed, or time was over while it waited for a connection.
+ * - `notSent`: surely nobody took it: no byte of the request left, because DNS,
+ *   connect or TLS failed, or time was over while it waited for a connection; or a
+ *   proxy refused to pass it on.
  * - `broken`: the request was begun and there is no whole answer: a reset, a
  *   timeout, an answer that is too large or encoded in a way nobody asked for.
  *
@@ -53,47 +56,60 @@ export interface HttpClient {
 
 /**
  * Creates a client for one origin that keeps connections alive. It follows no
- * redirect, sends no request twice, and asks for no content coding.
+ * redirect, sends no request twice, asks for no content coding, and takes no proxy
+ * from the environment.
  */
 export function createHttpClient(options: HttpClientOptions): HttpClient {
-  const pool = new Pool(options.origin, {
-    connections: options.connections,
-    pipelining: 1,
-    // Each request has one deadline for all of it; these two would only end it
-    // some time later or, with a body that drips, never.
-    headersTimeout: 0,
-    bodyTimeout: 0,
-    connect: { timeout: options.connectTimeoutMs, allowH2: false },
-    allowH2: false,
-  });
+  const { origin } = options;
+  const dispatcher = createDispatcher(options);
   // undici has a queue of its own, but it never forgets a request whose time is
   // over: it makes a connection for it all the same, only to close it again.
   const queue = createPlaceQueue(options.connections);
   const aborts = createAbortCalls();
+  const { observer } = options;
+  const ownHeaders = { accept: "*/*", "user-agent": options.userAgent };
+  // Who sends often gives the same object again.
+  const wholeOf = rememberLast((headers: HttpPost["headers"]) => ({ ...ownHeaders, ...headers }));
+
+  // Asked for when a request comes: it may leave in a turn that belongs to another one.
+  function headersOf({ headers }: HttpPost): Record<string, string> {
+    const whole = wholeOf(headers);
+    const trace = observer?.traceHeaders?.();
+    return trace === undefined ? whole : { ...whole, ...trace };
+  }
+
   return {
     async post(request) {
       if (request.signal?.aborted === true) {
         return { kind: "notSent", cause: endedByCaller };
       }
+      const beganMs = performance.now();
+      const headers = headersOf(request);
       return new Promise((resolve) => {
         let stopWaiting: (() => void) | undefined;
         const exchange = createExchange(request, options.maxResponseBytes, aborts, {
           onSettled(result) {
             stopWaiting?.();
+            observer?.ended(statusOf(result), performance.now() - beganMs);
             resolve(result);
           },
           onFinished: queue.leave,
         });
         stopWaiting = queue.wait(() => {
-          pool.dispatch(
-            { path: request.path, method: "POST", headers: request.headers, body: request.body },
-            exchange,
-          );
+          const { path, body } = request;
+          dispatcher.dispatch({ origin, path, method: "POST", headers, body }, exchange);
         });
       });
     },
-    close: () => pool.destroy(),
+    close: () => dispatcher.destroy(),
   };
+}
+
+function statusOf(exchange: HttpExchange): RequestStatus {
+  if (exchange.kind === "answered") {
+    return exchange.status;
+  }
+  return exchange.kind === "broken" ? "broken" : "not_sent";
 }
 
 // Without a byte order mark, if there is one.
@@ -103,7 +119,7 @@ const endedByCaller = "the call was ended by its caller";
 interface ExchangeEvents {
   /** What came of the request is known. */
   onSettled(exchange: HttpExchange): void;
-  /** undici has done with the request, maybe later: the next one may have its connection. */
+  /** undici has done with the request, maybe later: the next one may have its connection. Once. */
   onFinished(): void;
 }
 
@@ -117,6 +133,7 @@ function createExchange(
 ): Dispatcher.DispatchHandler {
   let controller: Dispatcher.DispatchController | undefined;
   let settled = false;
+  let finished = false;
   let status = 0;
   let headers: Record<string, string | undefined> = {};
   let size = 0;
@@ -137,6 +154,13 @@ function createExchange(
     settle({ kind: controller === undefined ? "notSent" : "broken", cause });
     // A request whose connection is still being made is ended when it is there.
     controller?.abort(new Error(cause));
+  }
+  // An answer may still end after undici has told of its error.
+  function finish(): void {
+    if (!finished) {
+      finished = true;
+      onFinished();
+    }
   }
   function onAbort(): void {
     fail(endedByCaller);
@@ -176,13 +200,22 @@ function createExchange(
     },
     onResponseEnd() {
       settle({ kind: "answered", status, headers, body: size === 0 ? "" : utf8.decode(joined(chunks)) });
-      onFinished();
+      finish();
     },
     onResponseError(_, error) {
+      if (isProxyRefusal(error)) {
+        settle({ kind: "notSent", cause: error.message });
+      }
       fail(causeOf(error));
-      onFinished();
+      finish();
     },
   };
+}
+
+// What undici makes of a 407 to a request without TLS. Nothing else is such an error once a
+// request was begun.
+function isProxyRefusal(error: NodeJS.ErrnoException): boolean {
+  return error.code === "UND_ERR_INVALID_ARG" && error.message.includes("407");
 }
 
 function joined(chunks: readonly Buffer[]): Buffer {
@@ -193,6 +226,9 @@ function joined(chunks: readonly Buffer[]): Buffer {
 function firstValues(
   headers: Record<string, string | string[] | undefined>,
 ): Record<string, string | undefined> {
+  if (!Object.values(headers).some(Array.isArray)) {
+    return headers as Record<string, string | undefined>;
+  }
   return Object.fromEntries(
     Object.entries(headers).map(([name, value]) => [name, Array.isArray(value) ? value[0] : value]),
   );

@@ -1,10 +1,13 @@
 import type { AttemptResult } from "../model/attempt-result.ts";
 import type { UpstreamCapabilities } from "../model/capabilities.ts";
+import type { Credential } from "../model/credential.ts";
 import type { DeliveryUpstream, NewDelivery } from "../model/delivery.ts";
 import type { LeasedTask, LeaseRecord } from "../model/lease.ts";
 import { isRunOutcome, type RunKey, type RunReport, runKeyText } from "../model/run-report.ts";
 import type { HttpClient } from "./http-client.ts";
 import { excerpt, failedAnswer, failedExchange, type HttpAnswer, meaningOfStatus } from "./http-failure.ts";
+import { rememberLast } from "./remember-last.ts";
+import { withCredential } from "./with-credential.ts";
 
 /** FACT: nothing in Orchestra's SDK ever receives anything. */
 export const orchestraCapabilities: UpstreamCapabilities = {
@@ -18,8 +21,8 @@ export interface OrchestraOptions {
   http: HttpClient;
   /** Path and query of the webhook; nothing is appended to it (FACT). */
   webhookPath: string;
-  /** The workspace's API key, read anew for each request. */
-  apiKey: () => string;
+  /** The workspace's API key. */
+  apiKey: Credential;
   /** How long one request may take. Orchestra publishes no figure. */
   timeoutMs: number;
   /** The wall clock, for `Retry-After`. */
@@ -82,20 +85,25 @@ export function orchestraEvent(report: RunReport): string {
 /** Creates the way to Orchestra's webhook. */
 export function createOrchestra(options: OrchestraOptions): DeliveryUpstream {
   const pathSecrets = secretsOf(options.webhookPath);
+  const credentialOf = rememberLast((apiKey: string) => ({
+    headers: { authorization: `Bearer ${apiKey}`, "content-type": "application/json" },
+    secrets: [apiKey, ...pathSecrets].filter(isSecret),
+  }));
   return {
-    async send({ body }, signal) {
-      const apiKey = options.apiKey();
-      const exchange = await options.http.post({
-        path: options.webhookPath,
-        headers: { authorization: `Bearer ${apiKey}`, "content-type": "application/json" },
-        body,
-        timeoutMs: options.timeoutMs,
-        signal,
-      });
-      return exchange.kind === "answered"
-        ? resultOfAnswer(exchange, [apiKey, ...pathSecrets].filter(isSecret), options.now())
-        : failedExchange(exchange, "orchestra");
-    },
+    send: ({ body }, signal) =>
+      withCredential(options.apiKey, async (apiKey) => {
+        const { headers, secrets } = credentialOf(apiKey);
+        const exchange = await options.http.post({
+          path: options.webhookPath,
+          headers,
+          body,
+          timeoutMs: options.timeoutMs,
+          signal,
+        });
+        return exchange.kind === "answered"
+          ? resultOfAnswer(exchange, secrets, options.now())
+          : failedExchange(exchange, "orchestra");
+      }),
   };
 }
 

@@ -3,6 +3,7 @@ import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import type { AttemptFailure, AttemptResult } from "../model/attempt-result.ts";
 import { type CallbackTarget, callbackKey, parseCallbackUrl } from "../model/callback-target.ts";
 import type { UpstreamCapabilities } from "../model/capabilities.ts";
+import type { Credential } from "../model/credential.ts";
 import type { DeliveryUpstream, NewDelivery } from "../model/delivery.ts";
 import { createFailure, failureWithReason } from "../model/failure.ts";
 import type { LeasedTask, LeaseRecord } from "../model/lease.ts";
@@ -15,6 +16,7 @@ import {
   type HttpAnswer,
   meaningOfStatus,
 } from "./http-failure.ts";
+import { withCredential } from "./with-credential.ts";
 
 /** What the Workflow Orchestrator can do. */
 export const orchestratorCapabilities: UpstreamCapabilities = {
@@ -30,8 +32,8 @@ export interface OrchestratorBase {
   http: HttpClient;
   /** Path of the base URL, without a trailing slash; often empty. */
   basePath: string;
-  /** A bearer token, read anew for each request. Undefined: none is sent. */
-  token: () => string | undefined;
+  /** A bearer token. Undefined: none is sent. */
+  token: Credential<string | undefined>;
 }
 
 export interface OrchestratorOptions {
@@ -117,22 +119,23 @@ export function createOrchestrator(options: OrchestratorOptions): Orchestrator {
     if (base === undefined) {
       throw new Error("a callback target's base must be a configured one");
     }
-    const token = base.token();
-    const exchange = await base.http.post({
-      path: `${base.basePath}${target.route}${suffix}`,
-      headers: {
-        // Without it a JSON body is refused (FACT: FastAPI's strict_content_type).
-        "content-type": "application/json",
-        accept: "application/json",
-        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
-      },
-      body,
-      timeoutMs: options.timeoutMs,
-      signal,
+    return withCredential(base.token, async (token) => {
+      const exchange = await base.http.post({
+        path: `${base.basePath}${target.route}${suffix}`,
+        headers: {
+          // Without it a JSON body is refused (FACT: FastAPI's strict_content_type).
+          "content-type": "application/json",
+          accept: "application/json",
+          ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+        },
+        body,
+        timeoutMs: options.timeoutMs,
+        signal,
+      });
+      return exchange.kind === "answered"
+        ? resultOfAnswer(exchange, [target.token, token ?? ""], options.now())
+        : failedExchange(exchange, "orchestrator");
     });
-    return exchange.kind === "answered"
-      ? resultOfAnswer(exchange, [target.token, token ?? ""], options.now())
-      : failedExchange(exchange, "orchestrator");
   }
 
   return {

@@ -1,3 +1,5 @@
+import { createChurnMap } from "../model/churn-map.ts";
+
 /** A limited number of places, given to those who wait: first come, first served. */
 export interface PlaceQueue {
   /**
@@ -11,24 +13,32 @@ export interface PlaceQueue {
 
 /** Creates a queue for that many places. */
 export function createPlaceQueue(places: number): PlaceQueue {
-  const waiting = new Set<() => void>();
+  const waiting = createChurnMap<() => void, undefined>();
   let taken = 0;
 
   function admit(): void {
-    for (const enter of waiting) {
-      if (taken >= places) {
-        return;
+    // Who enters may let in others, or make them wait.
+    while (taken < places && waiting.size > 0) {
+      for (const enter of waiting.keys()) {
+        if (taken >= places) {
+          return;
+        }
+        if (waiting.delete(enter)) {
+          taken += 1;
+          enter();
+        }
       }
-      waiting.delete(enter);
-      taken += 1;
-      enter();
     }
   }
 
   return {
     wait(enter) {
-      waiting.add(enter);
-      admit();
+      if (taken < places && waiting.size === 0) {
+        taken += 1;
+        enter();
+        return nothing;
+      }
+      waiting.set(enter, undefined);
       return () => waiting.delete(enter);
     },
     leave() {
@@ -41,3 +51,5 @@ export function createPlaceQueue(places: number): PlaceQueue {
     },
   };
 }
+
+function nothing(): void {}

@@ -30,7 +30,7 @@ export interface JsonNode {
  * of YAML differ in them. The caller limits the size.
  */
 export function readYaml(text: string): JsonNode {
-  if (countSeparators(text) > maxSeparators) {
+  if (hasTooManySeparators(text)) {
     throw new Error(`the text has more than ${maxSeparators} separators`);
   }
   return nodeOf(load(text, { schema: jsonNodes, maxDepth, maxAliases: 0 }));
@@ -43,16 +43,16 @@ const maxDepth = 128;
 // megabytes of brackets would stop the process for seconds.
 const maxSeparators = 300_000;
 
-function countSeparators(text: string): number {
+function hasTooManySeparators(text: string): boolean {
   let count = 0;
-  for (let index = 0; index < text.length; index += 1) {
+  for (let index = 0; index < text.length && count <= maxSeparators; index += 1) {
     const code = text.charCodeAt(index);
     // , [ { and the line feed
     if (code === 0x2c || code === 0x5b || code === 0x7b || code === 0x0a) {
       count += 1;
     }
   }
-  return count;
+  return count > maxSeparators;
 }
 
 const jsonNumber = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;

@@ -16,9 +16,13 @@ async function useDev() {
     args: ["--listen", "127.0.0.1:0", "--ops-listen", "off", "--log-level", "silent"],
     env: {},
     readFile: () => "",
+    writeFile: () => undefined,
+    nodeVersion: process.versions.node,
+    now: Date.now,
     print: (text) => {
       stdout += text;
     },
+    isTerminal: false,
     printError: (text) => {
       stdout += text;
     },

@@ -1,10 +1,10 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import type { CliContext } from "../../src/cli/cli-context.ts";
 import { runOutbox } from "../../src/cli/outbox.ts";
 import { startGateway } from "../../src/gateway.ts";
 import { formatListenAddress } from "../../src/model/listen-address.ts";
+import { runCli } from "../support/run-cli.ts";
 import { useDirectory } from "../support/use-directory.ts";
 import { configOf, type LogLine, recordLog, tlsPath, useGateway } from "../support/use-gateway.ts";
 
@@ -12,25 +12,7 @@ const run = "1d876307-8c0a-42a1-8299-af0516223652";
 // Nobody listens there.
 const orchestra = { ORCHESTRA_API_KEY: "k", ORCHESTRA_WEBHOOK_URL: "http://127.0.0.1:9/" };
 
-async function outbox(args: readonly string[], env: Record<string, string>) {
-  const said = { stdout: "", stderr: "" };
-  const context: CliContext = {
-    args,
-    env,
-    readFile: (path) => readFileSync(path, "utf8"),
-    print: (text) => {
-      said.stdout += text;
-    },
-    printError: (text) => {
-      said.stderr += text;
-    },
-    onSignal: () => undefined,
-    exit: () => undefined,
-    makeTemporaryDirectory: () => ({ path: "", remove: () => undefined }),
-  };
-  const code = await runOutbox(context);
-  return { ...said, code };
-}
+const outbox = (args: readonly string[], env: Record<string, string>) => runCli(runOutbox, args, env);
 
 async function update(url: string, status: string, token?: string): Promise<void> {
   const response = await fetch(`${url}/taskgate.v1.TaskStatusService/UpdateTask`, {

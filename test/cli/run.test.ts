@@ -602,8 +602,8 @@ describe("the command line", () => {
     [["true"], "usage: taskgate run"],
     [["--"], "usage: taskgate run"],
     [["--nothing", "--", "true"], "--nothing"],
-    [["--report-timeout", "60", "--", "true"], "TASKGATE_REPORT_TIMEOUT must be a duration"],
-    [["--on-lost", "odd", "--", "true"], "TASKGATE_ON_LOST must be fail or ignore"],
+    [["--report-timeout", "60", "--", "true"], "--report-timeout must be a duration"],
+    [["--on-lost", "odd", "--", "true"], "--on-lost must be fail or ignore"],
   ])("%j is an error before anything runs", async (args, problem) => {
     const { ended, stderr, stdout } = run("127.0.0.1:9", args);
     expect(await ended).toBe(2);
@@ -680,13 +680,11 @@ test("a real gateway takes a whole run to Orchestra", async () => {
     outputs: { a: [1.5] },
     logs: [{ name: "a.log", data: "one\ntwo\n" }],
   });
-  expect(taskRun?.events.map(({ event, afterOutcome }) => [event.type, afterOutcome])).toEqual([
-    ["UPDATE_STATUS", false],
-    ["UPDATE_STATUS", false],
-    ["SET_OUTPUT", false],
-    ["LOG", false],
-    ["UPDATE_STATUS", false],
-  ]);
+  // The last line is a message of its own when its time comes before the command's end.
+  expect(taskRun?.events.map(({ event }) => event.type).join(" ")).toMatch(
+    /^(UPDATE_STATUS ){2,3}SET_OUTPUT LOG UPDATE_STATUS$/,
+  );
+  expect(taskRun?.events.filter(({ afterOutcome }) => afterOutcome)).toEqual([]);
 });
 
 describe("with a real gateway's leases", () => {

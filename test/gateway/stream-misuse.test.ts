@@ -326,7 +326,7 @@ describe("streams that no library would make", () => {
       setTimeout(() => session.destroy(), count / 5);
     }
     const operator = grpcClient.connect(url);
-    onTestFinished(() => gateway.stop());
+    onTestFinished(async () => void (await gateway.stop()));
     async function connected() {
       const { sessions } = await operator.call(GatewayService.method.listSessions, {});
       return sessions.filter((session) => session.connected).length;

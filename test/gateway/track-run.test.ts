@@ -104,6 +104,37 @@ describe.each(streamClients)("TrackRun over $name", (client) => {
     });
   });
 
+  test("a resumed stream tells how an outcome ended that was accepted before, and closes then", async () => {
+    const { url, sandbox } = await useGatewayWithSandbox({ TASKGATE_FAST_LANE: String(client.fastLane) });
+    sandbox.orchestra.faults.set([
+      { id: "held", match: { bodyIncludes: "SUCCEEDED" }, action: { kind: "answer", status: 503 } },
+    ]);
+    const taskRunId = randomUUID();
+    const stream = client.open(url, trackRun);
+    stream.send({ frame: { case: "open", value: { taskRunId } } });
+    const { sessionId } = (await stream.nextOf("ready")).frame.value;
+    stream.send({
+      requestId: "end",
+      frame: { case: "finish", value: { status: TaskRunStatus.SUCCEEDED } },
+    });
+    await expect.poll(async () => (await stream.nextOf("receipt")).requestId).toBe("end");
+    stream.cancel();
+
+    const again = client.open(url, trackRun);
+    again.send({ frame: { case: "open", value: { taskRunId, sessionId } } });
+    again.halfClose();
+    expect(await again.nextOf("ready")).toMatchObject({ frame: { value: { acceptedRequestIds: ["end"] } } });
+    expect((await again.nextOf("directive")).frame.value.cause).toBe(ErrorReason.TASK_FINISHED);
+    expect(sandbox.orchestra.taskRuns.get(taskRunId)?.status).toBe("RUNNING");
+    sandbox.orchestra.faults.set([]);
+    expect(await again.nextOf("receipt")).toMatchObject({
+      requestId: "end",
+      frame: { value: { state: DeliveryState.DELIVERED } },
+    });
+    expect(await again.next()).toBeUndefined();
+    expect(sandbox.orchestra.taskRuns.get(taskRunId)?.status).toBe("SUCCEEDED");
+  });
+
   test("a first frame that is not open ends the stream, and no other", async () => {
     const { url } = await useGatewayWithSandbox({ TASKGATE_FAST_LANE: String(client.fastLane) });
     const good = client.open(url, trackRun);

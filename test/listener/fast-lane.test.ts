@@ -71,7 +71,7 @@ function call(text: string): Buffer {
 }
 
 async function sendBoth(headers: Record<string, string>, body: Buffer | undefined) {
-  const routes = [createRoute(TaskStatusService, { updateTask: behave }, "public")];
+  const routes = [createRoute(TaskStatusService, { updateTask: behave }, "known")];
   const responses: RawResponse[] = [];
   for (const fastLane of [true, false]) {
     const { url } = await useListener({ routes, fastLane });
@@ -178,7 +178,7 @@ describe("a client cannot tell the fast lane from the adapter", () => {
 });
 
 test("a body in one-byte pieces is read like any other", async () => {
-  const routes = [createRoute(TaskStatusService, { updateTask: behave }, "public")];
+  const routes = [createRoute(TaskStatusService, { updateTask: behave }, "known")];
   const { url } = await useListener({ routes });
   const stream = useHttp2Session(url).request({ ":method": "POST", ...plainHeaders });
   for (const byte of call("world")) {
@@ -209,7 +209,7 @@ test.each([true, false])("a caller who leaves ends the handler's signal (fast la
           throw signal.reason;
         },
       },
-      "public",
+      "known",
     ),
   ];
   const { url } = await useListener({ routes, fastLane });
@@ -222,7 +222,7 @@ test.each([true, false])("a caller who leaves ends the handler's signal (fast la
 });
 
 test("a bug is told once, and its text stays inside", async () => {
-  const routes = [createRoute(TaskStatusService, { updateTask: behave }, "public")];
+  const routes = [createRoute(TaskStatusService, { updateTask: behave }, "known")];
   for (const fastLane of [true, false]) {
     const { url, unexpected } = await useListener({ routes, fastLane });
     const response = await sendRaw(useHttp2Session(url), plainHeaders, call("bug"));
@@ -233,7 +233,7 @@ test("a bug is told once, and its text stays inside", async () => {
 
 test("the lane serves what it says it serves", async () => {
   // gzipSync stands for a client whose compressor is not the server's own.
-  const routes = [createRoute(TaskStatusService, { updateTask: behave }, "public")];
+  const routes = [createRoute(TaskStatusService, { updateTask: behave }, "known")];
   const { url } = await useListener({ routes });
   const response = await sendRaw(
     useHttp2Session(url),

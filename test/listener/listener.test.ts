@@ -1,9 +1,20 @@
-import { readFileSync, statSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import {
+  chmodSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import http from "node:http";
 import type http2 from "node:http2";
 import https from "node:https";
 import net from "node:net";
 import { join } from "node:path";
+import tls from "node:tls";
 import { describe, expect, test } from "vitest";
 import { TaskStatusService } from "../../gen/taskgate/v1/task_status_pb.ts";
 import { formatListenAddress } from "../../src/model/listen-address.ts";
@@ -15,7 +26,7 @@ import { sendRaw, useHttp2Session, useListener } from "../support/use-listener.t
 
 const path = "/taskgate.v1.TaskStatusService/UpdateTask";
 const routes = [
-  createRoute(TaskStatusService, { updateTask: () => ({ receipt: { deliveryId: "here" } }) }, "public"),
+  createRoute(TaskStatusService, { updateTask: () => ({ receipt: { deliveryId: "here" } }) }, "known"),
 ];
 const grpcHeaders = { ":path": path, "content-type": "application/grpc" };
 const pem = (name: string) => readFileSync(new URL(`../support/tls/${name}`, import.meta.url), "utf8");
@@ -85,7 +96,7 @@ describe("one port", () => {
   });
 
   test("closes a connection that stays silent or never finishes its head", async () => {
-    const { url } = await useListener({ routes }, { firstByteTimeoutMs: 100 });
+    const { url } = await useListener({ routes }, { limits: { firstByteTimeoutMs: 100 } });
     const startMs = performance.now();
     expect(await exchange(portOf(url), [])).toBe("");
     expect(await exchange(portOf(url), ["PRI * HT"])).toBe("");
@@ -93,7 +104,7 @@ describe("one port", () => {
   });
 
   test("closes connections over the limit and serves the others", async () => {
-    const { url } = await useListener({ routes }, { maxConnections: 1 });
+    const { url } = await useListener({ routes }, { limits: { maxConnections: 1 } });
     const session = useHttp2Session(url);
     await sendRaw(session, grpcHeaders, grpcFrame(new Uint8Array()));
     await expect(postJson(url)).rejects.toThrow();
@@ -102,7 +113,7 @@ describe("one port", () => {
   });
 
   test("tells a client how many calls it may have under way", async () => {
-    const { url } = await useListener({ routes }, { maxStreams: 7 });
+    const { url } = await useListener({ routes }, { limits: { maxStreams: 7 } });
     const session = useHttp2Session(url);
     const settings = await new Promise<http2.Settings>((resolve) => session.once("remoteSettings", resolve));
     expect(settings.maxConcurrentStreams).toBe(7);
@@ -169,6 +180,47 @@ describe("a request whose body does not come ends with its deadline", () => {
     expect(status).toBe("4");
   });
 
+  test.each([
+    [true, Buffer.from([0])],
+    [false, Buffer.from([0])],
+    [true, Buffer.alloc(0)],
+    [false, Buffer.alloc(0)],
+  ])("or with the time for a body, long before: in the lane: %s, %j", async (fastLane, start) => {
+    const { url } = await useListener({ routes, fastLane, maxMessageMs: 100 });
+    const stream = useHttp2Session(url).request({ ...grpcHeaders, ":method": "POST", "grpc-timeout": "10S" });
+    stream.write(start);
+    const startMs = performance.now();
+    const status = await new Promise((resolve) => {
+      stream.on("response", (headers) => headers["grpc-status"] && resolve(headers["grpc-status"]));
+      stream.on("trailers", (headers) => resolve(headers["grpc-status"]));
+    });
+    expect(status).toBe("4");
+    expect(performance.now() - startMs).toBeLessThan(5000);
+  });
+
+  test.each([true, false])(
+    "but a call that came whole has all its time, in the lane: %s",
+    async (fastLane) => {
+      const slow = createRoute(
+        TaskStatusService,
+        {
+          async updateTask(_, { signal }) {
+            await new Promise((resolve) => signal.addEventListener("abort", resolve));
+            throw signal.reason;
+          },
+        },
+        "known",
+      );
+      const { url } = await useListener({ routes: [slow], fastLane, maxMessageMs: 20 });
+      const startMs = performance.now();
+      const headers = { ...grpcHeaders, "grpc-timeout": "200m" };
+      const response = await sendRaw(useHttp2Session(url), headers, grpcFrame(new Uint8Array()));
+      expect(response.headers["grpc-status"] ?? response.trailers["grpc-status"]).toBe("4");
+      // A timer may be a little early.
+      expect(performance.now() - startMs).toBeGreaterThan(190);
+    },
+  );
+
   test("over HTTP/1.1", async () => {
     const { url } = await useListener({ routes });
     const head = `POST ${path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\nconnect-timeout-ms: 100\r\ncontent-length: 9\r\n\r\n{`;
@@ -193,8 +245,55 @@ describe("TLS", () => {
     expect(await postJson(url, own)).toMatch(/^200 /);
   });
 
+  test("has other certificates from the next connection on, and keeps its own where they are wrong", async () => {
+    const { url, listener } = await useListener({ routes }, { tls: serverTls });
+    const session = useHttp2Session(url, { ca: pem("ca.pem") });
+    const call = () => sendRaw(session, grpcHeaders, grpcFrame(new Uint8Array()));
+    expect((await call()).trailers).toEqual({ "grpc-status": "0" });
+    expect(() => listener.replaceTls({ cert: pem("self-signed.pem"), key: pem("server.key") })).toThrow();
+    expect(() => listener.replaceTls({ cert: "odd", key: "odd" })).toThrow();
+    expect(await postJson(url, { ca: pem("ca.pem") })).toMatch(/^200 /);
+    listener.replaceTls({ cert: pem("self-signed.pem"), key: pem("self-signed.key") });
+    await expect(postJson(url, { ca: pem("ca.pem") })).rejects.toThrow();
+    const other = { ca: pem("self-signed.pem"), checkServerIdentity: () => undefined };
+    expect(await postJson(url, other)).toMatch(/^200 /);
+    expect((await call()).trailers).toEqual({ "grpc-status": "0" });
+  });
+
+  test.each(["TLSv1.2", "TLSv1.3"] as const)(
+    "with another client CA, resumes no %s session of a client of the one before",
+    async (version) => {
+      const clientCa = pem("ca.pem");
+      const { url, listener } = await useListener({ routes }, { tls: { ...serverTls, clientCa } });
+      const agent = new https.Agent({ keepAlive: false, maxCachedSessions: 10, maxVersion: version });
+      const options = { agent, ca: clientCa, cert: pem("client.pem"), key: pem("client.key") };
+      const reused: boolean[] = [];
+      const post = () =>
+        new Promise<string>((resolve, reject) => {
+          const request = https.request(
+            `${url}${path}`,
+            { method: "POST", headers: { "content-type": "application/json" }, ...options },
+            (response) => {
+              reused.push((response.socket as tls.TLSSocket).isSessionReused());
+              response.resume().on("end", () => resolve(String(response.statusCode)));
+            },
+          );
+          request.on("error", reject);
+          request.end("{}");
+        });
+      expect([await post(), await post()]).toEqual(["200", "200"]);
+      // Without this the rest would show nothing.
+      expect(reused).toEqual([false, true]);
+      listener.replaceTls({ ...serverTls, clientCa: pem("self-signed.pem") });
+      await expect(post()).rejects.toThrow();
+    },
+  );
+
   test("closes a handshake that stalls, and does not wait for one when it stops", async () => {
-    const { url, listener } = await useListener({ routes }, { tls: serverTls, firstByteTimeoutMs: 100 });
+    const { url, listener } = await useListener(
+      { routes },
+      { tls: serverTls, limits: { firstByteTimeoutMs: 100 } },
+    );
     const stalled = Buffer.from([0x16, 0x03, 0x01]);
     expect(await exchange(portOf(url), [stalled])).toBe("");
     const silent = net.connect(portOf(url), "127.0.0.1");
@@ -221,6 +320,76 @@ describe("a Unix socket", () => {
     });
     const response = await sendRaw(session, grpcHeaders, grpcFrame(new Uint8Array()));
     expect(response.trailers).toEqual({ "grpc-status": "0" });
+  });
+
+  test("has the mode that it is given", async () => {
+    const socketPath = join(useDirectory(), "rpc.sock");
+    const before = process.umask();
+    await useListener(
+      { routes },
+      { address: { kind: "unix", path: socketPath }, socketAccess: { mode: 0o600, gid: undefined } },
+    );
+    expect(statSync(socketPath).mode & 0o777).toBe(0o600);
+    expect(process.umask()).toBe(before);
+  });
+
+  test("S13 has the group that it is given, or is not there", async () => {
+    const [gid = 0] = (process.getgroups?.() ?? []).toSorted((a, b) => b - a);
+    const directory = useDirectory();
+    const socketPath = join(directory, "rpc.sock");
+    await useListener(
+      { routes },
+      { address: { kind: "unix", path: socketPath }, socketAccess: { mode: 0o660, gid } },
+    );
+    expect(statSync(socketPath)).toMatchObject({ gid });
+    expect(statSync(socketPath).mode & 0o777).toBe(0o660);
+    const other = { kind: "unix", path: join(directory, "other.sock") } as const;
+    const nobody = { mode: 0o660, gid: 2 ** 32 };
+    await expect(useListener({ routes }, { address: other, socketAccess: nobody })).rejects.toThrow(
+      "cannot be given to group 4294967296",
+    );
+    expect(readdirSync(directory)).toEqual(["rpc.sock"]);
+  });
+
+  // Only the superuser may be somebody else.
+  test.skipIf(process.getuid?.() !== 0).each([
+    ["0660", 0o660, 65_533, "EACCES"],
+    ["0660 of their group", 0o660, 65_534, "connected"],
+    ["0600", 0o600, 65_534, "EACCES"],
+    ["0666", 0o666, 65_533, "connected"],
+  ])("S13 for a process of another user, with mode %s: %4$s", async (_, mode, gid, expected) => {
+    const directory = useDirectory();
+    chmodSync(directory, 0o755);
+    const socketPath = join(directory, "rpc.sock");
+    const address = { kind: "unix", path: socketPath } as const;
+    await useListener({ routes }, { address, socketAccess: { mode, gid } });
+    const script = `require("node:net").connect(process.argv[1])
+      .on("connect", () => { console.log("connected"); process.exit(); })
+      .on("error", (error) => console.log(error.code))`;
+    const other = spawn(process.execPath, ["-e", script, socketPath], { uid: 65_534, gid: 65_534, env: {} });
+    let said = "";
+    other.stdout.on("data", (chunk) => {
+      said += chunk;
+    });
+    await once(other, "close");
+    expect(said.trim()).toBe(expected);
+  });
+
+  test("S13 leaves a link at its place alone, wherever it leads", async () => {
+    const directory = useDirectory();
+    const served = join(directory, "served.sock");
+    const { listener } = await useListener({ routes }, { address: { kind: "unix", path: served } });
+    for (const [name, target] of [
+      ["to-socket", served],
+      ["to-nothing", join(directory, "nothing")],
+    ] as const) {
+      const path = join(directory, name);
+      symlinkSync(target, path);
+      await expect(useListener({ routes }, { address: { kind: "unix", path } })).rejects.toThrow("no socket");
+      expect(readlinkSync(path)).toBe(target);
+    }
+    expect(readdirSync(directory).toSorted()).toEqual(["served.sock", "to-nothing", "to-socket"]);
+    expect(listener.address).toEqual({ kind: "unix", path: served });
   });
 
   test("replaces what a dead process left, and nothing else", async () => {
@@ -272,7 +441,7 @@ describe("closing", () => {
             return { receipt: { deliveryId: "late" } };
           },
         },
-        "public",
+        "known",
       ),
     ];
     const { listener, url } = await useListener({ routes: slow });
@@ -305,7 +474,7 @@ describe("closing", () => {
             return new Promise(() => undefined);
           },
         },
-        "public",
+        "known",
       ),
     ];
     const { listener, url } = await useListener({ routes: never });
@@ -314,4 +483,29 @@ describe("closing", () => {
     await listener.close(100);
     expect((await call).trailers).toEqual({});
   });
+});
+
+test("HTTP/1.1 over TLS: a call is served that comes while a large answer is being written", async () => {
+  const large = [
+    createRoute(TaskStatusService, { updateTask: () => ({ receipt: { deliveryId } }) }, "known"),
+  ];
+  const deliveryId = "x".repeat(8 * 1024 * 1024);
+  const { listener } = await useListener({ routes: large }, { tls: serverTls });
+  const { port } = listener.address as { port: number };
+  const socket = tls.connect({ port, host: "127.0.0.1", ca: pem("ca.pem"), servername: "localhost" });
+  await once(socket, "secureConnect");
+  // Of more than one record of TLS.
+  const body = JSON.stringify({ message: "y".repeat(40_000) });
+  const call = `POST ${path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
+  socket.write(call);
+  await once(socket, "readable");
+  socket.write(call);
+  let received = 0;
+  for await (const chunk of socket) {
+    received += chunk.length;
+    if (received > 2 * deliveryId.length) {
+      break;
+    }
+  }
+  expect(received).toBeGreaterThan(2 * deliveryId.length);
 });

@@ -96,6 +96,41 @@ describe("a circuit breaker", () => {
     expect(breaker.allowance(startMs - tenYearsMs)).toBe(1);
   });
 
+  test("lets one through at once when its gateway ends, and then every second", () => {
+    const breaker = openBreaker();
+    let nowMs = startMs;
+    for (let probe = 0; probe < 6; probe += 1) {
+      nowMs += breaker.delayMs(nowMs);
+      failProbe(breaker, nowMs);
+    }
+    expect(breaker.delayMs(nowMs)).toBe(30_000);
+    breaker.hurry(nowMs + 25_000);
+    expect(breaker.allowance(nowMs)).toBe(1);
+    const waits: number[] = [];
+    for (let probe = 0; probe < 3; probe += 1) {
+      failProbe(breaker, nowMs);
+      waits.push(breaker.delayMs(nowMs));
+      nowMs += breaker.delayMs(nowMs);
+    }
+    expect(waits).toEqual([1000, 1000, 1000]);
+  });
+
+  test.for([
+    [5000, 5000, 5000],
+    [26_000, 0, 1000],
+  ] as const)(
+    "asked to wait %i ms, it waits %i ms, and then %i ms, when it ends in 25 s",
+    ([askedMs, firstMs, thenMs]) => {
+      const breaker = createCircuitBreaker(() => 1);
+      breaker.record(failed("unavailable", askedMs), startMs);
+      breaker.hurry(startMs + 25_000);
+      expect(breaker.delayMs(startMs)).toBe(firstMs);
+      breaker.began(1);
+      breaker.record(failed("unavailable", askedMs), startMs);
+      expect(breaker.delayMs(startMs)).toBe(thenMs);
+    },
+  );
+
   test("is not kept open by attempts that began before it opened", () => {
     const breaker = openBreaker();
     for (let late = 0; late < 20; late += 1) {

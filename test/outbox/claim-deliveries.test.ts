@@ -54,6 +54,16 @@ describe("claiming", () => {
     },
   );
 
+  test("at the end takes every outcome first", () => {
+    const store = useStore();
+    for (let task = 0; task < 10; task += 1) {
+      store.accept(newReport("status", `s${task}`, "status"), { nowMs: startMs - 1 });
+      store.accept(newReport("outcome", `o${task}`, "outcome"));
+    }
+    const bodies = [8, 8, 8].flatMap((limit) => store.claimBodies({ limit, supersede: true }));
+    expect(bodies).toEqual([...Array(10).fill("outcome"), ...Array(10).fill("status")]);
+  });
+
   test("takes no more than it is asked for", () => {
     const store = useStore();
     for (let task = 0; task < 10; task += 1) {

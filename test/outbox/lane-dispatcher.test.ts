@@ -26,7 +26,7 @@ interface UnderWay {
 }
 
 /** A dispatcher on a store in memory, an upstream that answers when it is told to, and a clock that stands still. */
-function useDispatcher({ concurrency = 2, isDraining = false } = {}) {
+function useDispatcher({ concurrency = 2 } = {}) {
   const rows = useStore();
   const clock = useFakeClock();
   const underWay = new Map<string, UnderWay>();
@@ -34,7 +34,7 @@ function useDispatcher({ concurrency = 2, isDraining = false } = {}) {
   const changes: DeliveryRow[] = [];
   const damaged: DeliveryRow[] = [];
   const errors: unknown[] = [];
-  const state = { isDraining, storeError: undefined as Error | undefined };
+  const state = { storeError: undefined as Error | undefined };
   const store: Store = {
     salt: 1234,
     run: <Op extends StoreOp>(op: Op): Promise<ResultOf<Op>> =>
@@ -44,6 +44,7 @@ function useDispatcher({ concurrency = 2, isDraining = false } = {}) {
   const dispatcher = createLaneDispatcher({
     store,
     lane: "orchestra",
+    upstreamName: "orchestra",
     upstream: {
       send(sent, signal) {
         log.push(sent.body);
@@ -71,7 +72,6 @@ function useDispatcher({ concurrency = 2, isDraining = false } = {}) {
     order: createKeyOrder(),
     clock,
     random: () => 0,
-    mayLeaveOut: () => state.isDraining,
     onChange: (row) => changes.push(row),
     onDamage: (row) => damaged.push(row),
     onUnauthorized: () => undefined,
@@ -226,7 +226,7 @@ describe("a lane", () => {
     await lane.submit("status", "a", "1");
     await lane.submit("status", "a", "2");
     await lane.submit("outcome", "a", "3");
-    lane.state.isDraining = true;
+    lane.dispatcher.hurry(startMs + 25_000);
     await lane.end("1");
     expect(lane.log).toEqual(["1", "3"]);
     expect(lane.changes.map(({ seq, state }) => [seq, state])).toContainEqual([2, DeliveryState.SUPERSEDED]);

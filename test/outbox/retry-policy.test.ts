@@ -7,6 +7,7 @@ import type { DeliveryKind } from "../../src/model/delivery.ts";
 import { createFailure } from "../../src/model/failure.ts";
 import {
   backoffMs,
+  hurried,
   maxDelayMs,
   type RetryPolicy,
   retryAfterMs,
@@ -230,4 +231,33 @@ describe("too early", () => {
       expect(decide(tooEarly, { claimed, nowMs: startMs + age }).kind).toBe(expected);
     },
   );
+});
+
+describe("a gateway that ends", () => {
+  function delayOf(kind: AttemptFailure["kind"], upstream: string, askedMs?: number): number {
+    const settlement = settlementOf(
+      failed(kind, askedMs === undefined ? {} : { retryAfterMs: askedMs }),
+      { ...claimedDelivery("outcome", 20), outcomeCreateMs: startMs },
+      hurried(retryPolicies[upstream] as RetryPolicy, 20_000),
+      startMs,
+      () => 0,
+      () => 1,
+    );
+    return settlement.kind === "again" ? settlement.dueMs - startMs : Number.NaN;
+  }
+
+  test.for(["orchestra", "orchestrator", "aidbox"])("tries %s at least every second", (upstream) => {
+    expect([delayOf("unavailable", upstream), delayOf("tooEarly", upstream)]).toEqual([1000, 1000]);
+  });
+
+  test("waits as long as an attempt may still be running", () => {
+    expect(delayOf("inDoubt", "orchestrator")).toBe(5000);
+    expect(delayOf("inDoubt", "aidbox")).toBe(1000);
+  });
+
+  test("keeps a wait that it is asked for where there is time", () => {
+    expect([delayOf("unavailable", "aidbox", 15_000), delayOf("unavailable", "aidbox", 21_000)]).toEqual([
+      15_000, 1000,
+    ]);
+  });
 });

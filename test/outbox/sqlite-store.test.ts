@@ -5,7 +5,16 @@ import { deliveryIdOf, seqOfDeliveryId } from "../../src/outbox/delivery-id.ts";
 import { doubtFloorMs } from "../../src/outbox/doubt-floor.ts";
 import { migrate, schemaVersion } from "../../src/outbox/schema.ts";
 import type { StoreOp } from "../../src/outbox/store.ts";
-import { acceptOf, again, delivered, newReport, startMs, useStore } from "./use-store.ts";
+import {
+  acceptOf,
+  again,
+  delivered,
+  newReport,
+  type StoreUnderTest,
+  someFailure,
+  startMs,
+  useStore,
+} from "./use-store.ts";
 
 describe("quotas", () => {
   const quota = { maxRows: 10, maxBytes: 1000, outcomeReserve: 0.2 };
@@ -29,7 +38,7 @@ describe("quotas", () => {
     expect(store.tryAccept(newReport("status", "b", "ü".repeat(51)))).toMatchObject(full);
     store.accept(newReport("status", "b", "ü".repeat(50)));
     expect(store.run({ type: "backlog" })).toEqual([
-      { upstream: "orchestra", lane: "orchestra", rows: 2, bytes: 800 },
+      { upstream: "orchestra", lane: "orchestra", rows: 2, bytes: 800, oldestMs: null },
     ]);
   });
 
@@ -63,6 +72,51 @@ describe("quotas", () => {
   });
 });
 
+describe("the oldest that waits", () => {
+  const oldest = (store: StoreUnderTest) =>
+    store.run({ type: "backlog", withAge: true }).map(({ oldestMs }) => oldestMs);
+
+  test("is found in each lane, and is none where nothing waits", () => {
+    const store = useStore();
+    const other = { lane: "other" };
+    const first = store.accept(newReport("status", "a", "1"), { mayLeave: true });
+    store.accept(newReport("status", "b", "2", other), { nowMs: startMs + 1 });
+    store.accept(newReport("status", "c", "3"), { nowMs: startMs + 2 });
+    expect(oldest(store)).toEqual([startMs, startMs + 1]);
+    store.settle(first.seq, delivered);
+    expect(oldest(store)).toEqual([startMs + 2, startMs + 1]);
+    const claimed = store.claim({ nowMs: startMs + 2 });
+    expect(oldest(store)).toEqual([startMs + 2, startMs + 1]);
+    store.settle(claimed.claimed[0]?.row.seq ?? 0, delivered);
+    expect(oldest(store)).toEqual([null, startMs + 1]);
+  });
+
+  test("is one again that waited before, when an operator retries it", () => {
+    const store = useStore();
+    const first = store.accept(newReport("status", "a", "1"), { mayLeave: true });
+    store.settle(first.seq, { kind: "rejected", failure: someFailure, isTaskOpen: false });
+    store.accept(newReport("status", "b", "2"), { nowMs: startMs + 1 });
+    expect(oldest(store)).toEqual([startMs + 1]);
+    store.move("retry", first.seq);
+    expect(oldest(store)).toEqual([startMs]);
+  });
+
+  test("is found after a transaction that was undone", () => {
+    const store = useStore();
+    const first = store.accept(newReport("status", "a", "1"), { mayLeave: true });
+    const settle = { type: "settle", seq: first.seq, settlement: delivered, nowMs: startMs } as const;
+    expect(() =>
+      store.runAll([
+        acceptOf(newReport("status", "b", "2"), { nowMs: startMs + 1 }),
+        { ...settle, claimNext: false, supersede: false },
+        { type: "backlog", withAge: true },
+        { type: "get" } as unknown as StoreOp,
+      ]),
+    ).toThrow();
+    expect(oldest(store)).toEqual([startMs]);
+  });
+});
+
 describe("a transaction", () => {
   const broken = { type: "get" } as unknown as StoreOp;
 
@@ -72,7 +126,7 @@ describe("a transaction", () => {
     const ops = [acceptOf(newReport("status", "b", "2", { lane: "new" })), broken];
     expect(() => store.runAll(ops)).toThrow();
     expect(store.run({ type: "backlog" })).toEqual([
-      { upstream: "orchestra", lane: "orchestra", rows: 1, bytes: 1 },
+      { upstream: "orchestra", lane: "orchestra", rows: 1, bytes: 1, oldestMs: null },
     ]);
     expect(store.list()).toHaveLength(1);
     store.accept(newReport("status", "b", "2", { lane: "new" }));
@@ -140,9 +194,46 @@ describe("opening again", () => {
     db.exec(
       `PRAGMA user_version = ${schemaVersion + 1}; UPDATE meta SET value = '${schemaVersion + 1}' WHERE name = 'schema'`,
     );
-    expect(() => migrate(db)).toThrow(/schema version 3.*use the version that wrote it/);
+    expect(() => migrate(db)).toThrow(
+      new RegExp(`schema version ${schemaVersion + 1}.*use the version that wrote it`),
+    );
     expect(db.prepare("PRAGMA user_version").get()).toEqual({ user_version: schemaVersion + 1 });
     db.close();
+  });
+
+  test("brings a schema of version 2 up to date, with what waits in it", () => {
+    const store = useStore();
+    const { seq } = store.accept(newReport("status", "a", "1"));
+    store.accept(newReport("status", "a", "2"));
+    store.db.exec(
+      `DROP INDEX delivery_stored; DROP INDEX delivery_by_task;
+       CREATE INDEX delivery_by_task ON delivery (task, state, seq);
+       PRAGMA user_version = 2; UPDATE meta SET value = '2' WHERE name = 'schema'`,
+    );
+    migrate(store.db);
+    expect(store.db.prepare("PRAGMA user_version").get()).toEqual({ user_version: schemaVersion });
+    store.reopen();
+    expect(store.claim().claimed.map(({ row }) => row.seq)).toEqual([seq]);
+    const settled = store.settle(seq, { kind: "delivered", answer: "" }, { claimNext: false });
+    expect(settled.hasNext).toBe(true);
+    expect(store.db.prepare("PRAGMA integrity_check").get()).toEqual({ integrity_check: "ok" });
+    const fresh = new DatabaseSync(":memory:");
+    migrate(fresh);
+    const [indexes, freshIndexes] = [store.db, fresh].map((db) =>
+      db.prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'index' ORDER BY name").all(),
+    );
+    expect(indexes).toEqual(freshIndexes);
+    fresh.close();
+  });
+
+  test.each([
+    ["what waits of a task", "task = 1 AND state = 1 ORDER BY seq LIMIT 1", "delivery_stored"],
+    ["all of a task", "task = 1 AND seq > 5", "delivery_by_task"],
+    ["what ended long ago", "end_ms < 5 ORDER BY end_ms LIMIT 1", "delivery_by_end"],
+  ])("finds %s by an index of its own", (_, conditions, index) => {
+    const { db } = useStore();
+    const plan = db.prepare(`EXPLAIN QUERY PLAN SELECT * FROM delivery WHERE ${conditions}`).all();
+    expect(plan.map(({ detail }) => detail)).toEqual([expect.stringContaining(`USING INDEX ${index} `)]);
   });
 
   test("leaves a schema of this version as it is", () => {

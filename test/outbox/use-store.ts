@@ -65,6 +65,7 @@ export function acceptOf(delivery: NewDelivery, change: Partial<Omit<AcceptOp, "
     isByGateway: false,
     requestId: "",
     contentHash: "",
+    trace: null,
     nowMs: startMs,
     mayLeave: false,
     ...change,

@@ -8,17 +8,20 @@ import type { Caller, CallHead } from "../../src/model/access.ts";
 import { createRoute } from "../../src/model/route.ts";
 import { type AdmissionOptions, createAdmission, isLoopbackHost } from "../../src/rpc/admission.ts";
 import { callerKey } from "../../src/rpc/caller.ts";
+import { createFindCaller } from "../../src/rpc/find-caller.ts";
 import { seenError } from "../support/clients.ts";
 
 const worker: Caller = { name: "w", roles: [Role.WORKER] };
 const client: Caller = { name: "c", roles: [Role.CLIENT] };
 const operator: Caller = { name: "o", roles: [Role.WORKER, Role.CLIENT, Role.OPERATOR] };
-const tokens = [
-  { token: "worker-token", caller: worker },
-  { token: "worker-token-next", caller: worker },
-  { token: "client-token", caller: client },
-  { token: "operator-token", caller: operator },
+const callerTokens = [
+  { caller: worker, tokens: ["worker-token", "worker-token-next"] },
+  { caller: client, tokens: ["client-token"] },
+  { caller: operator, tokens: ["operator-token"] },
 ];
+const findCaller = createFindCaller(
+  callerTokens.map(({ caller, tokens }) => ({ caller, tokens: () => tokens })),
+);
 const routes = [
   createRoute(CallbackService, {}, Role.WORKER),
   createRoute(GatewayService, {}, (method) => (method === "GetInfo" ? "known" : Role.OPERATOR)),
@@ -29,7 +32,7 @@ const routes = [
 function decide(options: Partial<AdmissionOptions>, head: Partial<CallHead>): string {
   const admit = createAdmission({
     routes,
-    tokens: [],
+    findCaller: undefined,
     allowedOrigins: [],
     loopbackHostOnly: false,
     ...options,
@@ -66,7 +69,7 @@ describe("with tokens", () => {
     ["Basic d29ya2VyLXRva2Vu", "Unauthenticated TOKEN_MISSING"],
     [undefined, "Unauthenticated TOKEN_MISSING"],
   ])("%j may report: %s", (authorization, expected) => {
-    expect(decide({ tokens }, { authorization })).toBe(expected);
+    expect(decide({ findCaller }, { authorization })).toBe(expected);
   });
 
   test.each([
@@ -78,15 +81,15 @@ describe("with tokens", () => {
     ["/taskgate.v1.FourthService/Anything", "no", "no", "no"],
   ])("%s is for its roles", (path, ...expected) => {
     const seen = ["worker", "client", "operator"].map((name) =>
-      decide({ tokens }, { path, authorization: `Bearer ${name}-token` }),
+      decide({ findCaller }, { path, authorization: `Bearer ${name}-token` }),
     );
     expect(seen.map((it) => (it.startsWith("PermissionDenied") ? "no" : it))).toEqual(expected);
   });
 
   test("a health probe needs none, and is nobody", () => {
     const path = "/grpc.health.v1.Health/Check";
-    expect(decide({ tokens }, { path })).toBe("");
-    expect(decide({ tokens }, { path, authorization: "Bearer nonsense" })).toBe("");
+    expect(decide({ findCaller }, { path })).toBe("");
+    expect(decide({ findCaller }, { path, authorization: "Bearer nonsense" })).toBe("");
   });
 });
 

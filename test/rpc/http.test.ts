@@ -157,6 +157,73 @@ describe("a page of an allowed origin", () => {
     expect([refused.status, refused.headers.get("access-control-allow-origin")]).toEqual([403, null]);
   });
 
+  test("may send a token and a trace, and nothing by itself", async () => {
+    const url = await useUrl({ TASKGATE_ALLOWED_ORIGINS: `https://other.example, ${origin}` });
+    const { headers } = await fetch(url + infoPath, {
+      method: "OPTIONS",
+      headers: { origin, "access-control-request-method": "POST" },
+    });
+    const listOf = (name: string) => (headers.get(name) ?? "").toLowerCase().split(", ");
+    expect(listOf("access-control-allow-headers")).toEqual(
+      expect.arrayContaining([
+        "authorization",
+        "content-type",
+        "grpc-timeout",
+        "connect-protocol-version",
+        "connect-timeout-ms",
+        "x-grpc-web",
+        "x-user-agent",
+        "traceparent",
+      ]),
+    );
+    expect(listOf("access-control-allow-methods")).toEqual(["post", "get"]);
+    expect(headers.get("access-control-allow-credentials")).toBeNull();
+    expect(headers.get("vary")).toBe("origin");
+    expect(Number(headers.get("access-control-max-age"))).toBeGreaterThan(0);
+  });
+
+  test.each([
+    "null",
+    "https://good.example.evil.example",
+    "http://good.example",
+    "https://GOOD.example",
+    "*",
+  ])("is not one of origin %s", async (other) => {
+    const url = await useUrl({ TASKGATE_ALLOWED_ORIGINS: origin, TASKGATE_AUTH_TOKEN: "t" });
+    const preflight = await fetch(url + infoPath, {
+      method: "OPTIONS",
+      headers: { origin: other, "access-control-request-method": "POST" },
+    });
+    expect([preflight.status, preflight.headers.get("access-control-allow-origin")]).toEqual([403, null]);
+    // What is no page may say any origin; a page would not be shown the answer.
+    const answer = await fetch(url + infoPath, {
+      method: "POST",
+      headers: { "content-type": "application/json", authorization: "Bearer t", origin: other },
+      body: "{}",
+    });
+    expect([answer.status, answer.headers.get("access-control-allow-origin")]).toEqual([200, null]);
+    expect(answer.headers.get("vary")).toBe("origin");
+  });
+
+  test("may read all of a gRPC-Web answer, over HTTP/2 as well", async () => {
+    const url = await useUrl({ TASKGATE_ALLOWED_ORIGINS: origin });
+    const answer = await sendRaw(
+      useHttp2Session(url),
+      { ":path": infoPath, "content-type": "application/grpc-web+proto", "x-grpc-web": "1", origin },
+      Buffer.alloc(5),
+    );
+    expect(answer.headers).toMatchObject({
+      ":status": 200,
+      "access-control-allow-origin": origin,
+      vary: "origin",
+    });
+    const exposed = String(answer.headers["access-control-expose-headers"]).toLowerCase().split(", ");
+    expect(exposed).toEqual(
+      expect.arrayContaining(["grpc-status", "grpc-message", "grpc-status-details-bin", "taskgate-reason"]),
+    );
+    expect(answer.body.toString("latin1")).toContain("grpc-status: 0");
+  });
+
   test("may call, and may read the reason of an error", async () => {
     const url = await useUrl({ TASKGATE_ALLOWED_ORIGINS: origin });
     const answer = await fetch(`${url}/taskgate.v1.GatewayService/GetDelivery`, {

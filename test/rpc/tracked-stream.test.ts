@@ -5,7 +5,8 @@ import { DeliveryState, ReceiptSchema } from "../../gen/taskgate/v1/receipt_pb.t
 import { TaskStatusService } from "../../gen/taskgate/v1/task_status_pb.ts";
 import type { LeaseBook } from "../../src/model/lease-book.ts";
 import { defaultLimits } from "../../src/model/limits.ts";
-import { type StreamDeps, serveTracked, type TrackedKind } from "../../src/rpc/tracked-stream.ts";
+import type { StreamDeps } from "../../src/rpc/stream-deps.ts";
+import { serveTracked, type TrackedKind } from "../../src/rpc/tracked-stream.ts";
 
 type Frame = { requestId: string; frame: { case: string } };
 
@@ -41,6 +42,7 @@ function useStream(
     {
       leases,
       acceptedRequests,
+      outcomeEnd: async () => undefined,
       leaseDurationMs: 1000,
       heartbeatIntervalMs: 300,
       limits: defaultLimits,

@@ -294,12 +294,15 @@ test("a long-poll over a socket is woken by a new task", async () => {
 test("a task that is handed to a long-poll whose client has left stays requested until its timeout", async () => {
   const { aidbox } = sandbox;
   aidbox.definitions.define("ns/work", { requestedToStartTimeout: 50 });
+  const leaving = new AbortController();
   const gone = request(`${aidbox.url}/rpc`, {
     method: "POST",
     headers: { authorization, ...json },
     body: '{"method":"awf.task/long-poll","params":{"taskDefinitions":["ns/work"],"timeout":60000}}',
-    signal: AbortSignal.timeout(20),
+    signal: leaving.signal,
   });
+  await until(() => aidbox.requests.length === 1);
+  leaving.abort();
   await expect(gone).rejects.toThrow();
   aidbox.tasks.create({ definition: "ns/work", params: {}, id: "a" });
   expect(aidbox.tasks.get("a")?.resource.status).toBe("requested");

@@ -5,6 +5,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { parseDocument } from "yaml";
 import type { FaultAction } from "../../src/sandbox/faults.ts";
 import { type Sandbox, startSandbox } from "../../src/sandbox/sandbox.ts";
+import { findSandboxPorts } from "../support/free-port.ts";
 import { post, send, until } from "./http-client.ts";
 
 const id = "1d876307-8c0a-42a1-8299-af0516223652";
@@ -12,7 +13,7 @@ const running = { event_type: "UPDATE_STATUS", task_run_id: id, status: "RUNNING
 
 let sandbox: Sandbox;
 beforeAll(async () => {
-  sandbox = await startSandbox();
+  sandbox = await startSandbox({ ports: await findSandboxPorts() });
 });
 afterEach(async () => {
   await sandbox.orchestra.reset();

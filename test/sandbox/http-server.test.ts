@@ -2,6 +2,7 @@ import { connect } from "node:net";
 import { request } from "undici";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { type Sandbox, startSandbox } from "../../src/sandbox/sandbox.ts";
+import { findSandboxPorts } from "../support/free-port.ts";
 import { control, post, postAlone, send, until } from "./http-client.ts";
 
 const id = "1d876307-8c0a-42a1-8299-af0516223652";
@@ -10,7 +11,7 @@ const key = { authorization: "Bearer sandbox-key" };
 
 let sandbox: Sandbox;
 beforeAll(async () => {
-  sandbox = await startSandbox();
+  sandbox = await startSandbox({ ports: await findSandboxPorts() });
 });
 afterEach(async () => {
   await Promise.all([sandbox.orchestra.reset(), sandbox.orchestrator.reset(), sandbox.aidbox.reset()]);
@@ -59,13 +60,16 @@ test("requests about one process at the same time are counted as concurrent, oth
 test("a request whose client has left is in flight until the upstream is done with it", async () => {
   const { processes, url, faults } = sandbox.orchestrator;
   const { callback_route, process_id } = processes.start();
-  faults.set([{ times: 1, action: { kind: "delay", delayMs: 80 } }]);
+  faults.set([{ times: 1, action: { kind: "delay", delayMs: 1000 } }]);
+  const leaving = new AbortController();
   const lost = request(`${url}${callback_route}`, {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: '{"return_code":0}',
-    signal: AbortSignal.timeout(20),
+    signal: leaving.signal,
   });
+  await until(() => sandbox.orchestrator.requests.length === 1);
+  leaving.abort();
   await expect(lost).rejects.toThrow();
   expect((await post(`${url}${callback_route}/progress`, {})).status).toBe(200);
   expect(sandbox.orchestrator.requests.at(-1)?.concurrent).toBe(1);

@@ -102,11 +102,21 @@ test.each([
   expect(view(process_id)?.status).toBe("awaiting_callback");
 });
 
-test.each(["{", '{"a":}', "{'a':1}", '{"a":1}x', '{"a":01}'])("%s is broken JSON: 422", async (body) => {
+// As Python's parser says it; `npm run interop -- orchestrator` compares them with the real one.
+test.each([
+  ["{", 1, "Expecting property name enclosed in double quotes"],
+  ["{'a':1}", 1, "Expecting property name enclosed in double quotes"],
+  ['{"a":}', 5, "Expecting value"],
+  ['{"a" 1}', 5, "Expecting ':' delimiter"],
+  ['{"a":01}', 6, "Expecting ',' delimiter"],
+  ['{"é😀":1}x', 8, "Extra data"],
+  ['["a', 1, "Unterminated string starting at"],
+  ['"a\\x"', 2, "Invalid \\escape"],
+])("%s is broken JSON: 422, at %i: %s", async (body, position, error) => {
   const answer = await sendTo(start().callback_route, { body, headers: json });
   expect(answer.status).toBe(422);
-  expect(JSON.parse(answer.text).detail).toMatchObject([
-    { type: "json_invalid", msg: "JSON decode error", input: {}, loc: ["body", expect.any(Number)] },
+  expect(JSON.parse(answer.text).detail).toEqual([
+    { type: "json_invalid", msg: "JSON decode error", input: {}, loc: ["body", position], ctx: { error } },
   ]);
 });
 
@@ -270,14 +280,35 @@ test("a slash at the end is a 307 to the path without it, which keeps the query"
   });
 });
 
-test.each(["//api/processes", "/", "/api", "/api/processes/x/callback"])(
-  "%s is 404 Not Found",
-  async (path) => {
-    const answer = await post(url(path), good);
-    expect(answer.status).toBe(404);
-    expect(JSON.parse(answer.text)).toEqual({ detail: "Not Found" });
-  },
-);
+test.each([
+  ["no-uuid", "invalid character: found `n` at 1"],
+  ["0", "invalid length: expected length 32 for simple format, found 1"],
+  ["0-0", "invalid group count: expected 5, found 2"],
+  ["00000000-0000-4000-8000-00000000000", "invalid group length in group 4: expected 12, found 11"],
+])("a process id %s is refused with its problem", async (id, error) => {
+  const answer = await post(url(`/api/processes/${id}/callback/x`), good);
+  expect(JSON.parse(answer.text).detail).toEqual([
+    {
+      type: "uuid_parsing",
+      loc: ["path", "process_id"],
+      msg: `Input should be a valid UUID, ${error}`,
+      input: id,
+      ctx: { error },
+    },
+  ]);
+});
+
+test("the root says who is there, and takes no POST", async () => {
+  const root = await sendTo("/", { method: "GET" });
+  expect(root).toMatchObject({ status: 200, text: '"Orchestrator Core"' });
+  expect(await post(url("/"), good)).toMatchObject({ status: 405, headers: { allow: "GET" } });
+});
+
+test.each(["//api/processes", "/api", "/api/processes/x/callback"])("%s is 404 Not Found", async (path) => {
+  const answer = await post(url(path), good);
+  expect(answer.status).toBe(404);
+  expect(JSON.parse(answer.text)).toEqual({ detail: "Not Found" });
+});
 
 test("a locked engine is 503 before the UUID, the body's type and the process are looked at", async () => {
   const { callback_route, process_id } = start();
@@ -349,7 +380,10 @@ test("an operator's calls work: show, counts, resume, abort, lock", async () => 
     current_state: { callback_route },
   });
   const other = start();
-  expect((await sendTo(`/api/processes/${other.process_id}/abort`, { method: "PUT" })).status).toBe(204);
+  expect(await sendTo(`/api/processes/${other.process_id}/abort`, { method: "PUT" })).toMatchObject({
+    status: 204,
+    headers: { "content-type": "application/json" },
+  });
   const counts = await sendTo("/api/processes/status-counts", { method: "GET" });
   expect(JSON.parse(counts.text)).toEqual({
     process_counts: { awaiting_callback: 1, aborted: 1 },
@@ -358,7 +392,9 @@ test("an operator's calls work: show, counts, resume, abort, lock", async () => 
   const resume = (id: string) =>
     sendTo(`/api/processes/${id}/resume`, { method: "PUT", headers: json, body: "[{}]" });
   expect((await resume(process_id)).status).toBe(204);
-  expect(view(process_id)?.failed_reason).toBe("Could not find key 'callback_result' in state");
+  expect(view(process_id)?.failed_reason).toBe(
+    `"Could not find key 'callback_result' in state. for function sandbox.validate"`,
+  );
   expect((await resume(process_id)).status).toBe(204);
   expect(view(process_id)?.status).toBe("awaiting_callback");
   const impossible = await resume(other.process_id);

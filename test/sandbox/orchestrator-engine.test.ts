@@ -153,7 +153,7 @@ test("a resume while awaiting validates without a result, and the callback comes
   expect(orchestrator.processes.resume(id)).toBe(true);
   expect(view()).toMatchObject({
     status: "failed",
-    failed_reason: "Could not find key 'callback_result' in state",
+    failed_reason: `"Could not find key 'callback_result' in state. for function sandbox.validate"`,
   });
   expect((await complete()).status).toBe(409);
 });
@@ -298,7 +298,7 @@ test("the race: progress that is written after the result erases it, although bo
   expect((await answers).map(({ status }) => status)).toEqual([200, 200]);
   expect(view()).toMatchObject({
     status: "failed",
-    failed_reason: "Could not find key 'callback_result' in state",
+    failed_reason: `"Could not find key 'callback_result' in state. for function sandbox.validate"`,
     accepted_callbacks: 1,
     accepted_progress: 1,
   });

@@ -7,7 +7,6 @@ function usePauses() {
   const detector = createPauseDetector(
     () => steadyMs,
     () => wallMs,
-    1000,
   );
   return (steady: number, wall: number) => {
     steadyMs += steady;

@@ -222,6 +222,37 @@ describe("what is asked for", () => {
     expect(asked()).toBe(9);
   });
 
+  test("takes what comes one after the other together, and what comes behind a pause at once", async () => {
+    const { join, open, clock, polls } = usePool();
+    const worker = join({ maxInFlight: 10 });
+    await clock.advance(5000);
+    await open()[0]?.answer(1);
+    expect(worker.got).toEqual(["t1"]);
+    expect(open()).toEqual([]);
+    await clock.advance(19);
+    expect(open()).toEqual([]);
+    await clock.advance(1);
+    expect(open().map(({ maxTasks }) => maxTasks)).toEqual([9]);
+    await open()[0]?.answer(2);
+    expect(worker.got).toEqual(["t1", "t2", "t3"]);
+    await clock.advance(20);
+    // Nothing came within the time that it could wait: it may wait again.
+    await open()[0]?.answer(0);
+    expect(open()).toHaveLength(1);
+    expect(polls).toHaveLength(4);
+  });
+
+  test("does not rest while more is ready than was asked for", async () => {
+    const { join, open } = usePool();
+    const worker = join({ maxInFlight: 4 });
+    await open()[0]?.answer(4);
+    expect(open()).toEqual([]);
+    for (const id of ["t1", "t2"]) {
+      worker.release({ id, execId: `e${id.slice(1)}` });
+    }
+    expect(open().map(({ maxTasks }) => maxTasks)).toEqual([1, 1]);
+  });
+
   test("nothing for a worker with no places, and nothing more once they are taken away", async () => {
     const { join, open, clock, polls } = usePool();
     const worker = join({ maxInFlight: 0 });
@@ -492,10 +523,11 @@ describe("who is alive", () => {
   });
 
   test("an attempt that the upstream hands out anew is taken from whoever has it", async () => {
-    const { join, open, begin, asked } = usePool();
+    const { join, open, begin, asked, clock } = usePool();
     const worker = join({ maxInFlight: 3 });
     await open()[0]?.answer(2);
     await begin(worker, "t1");
+    await clock.advance(20);
     const anew = ["t1", "t2"].map((id) =>
       create(TaskSchema, { id, execId: `second ${id}`, definition: "a/b" }),
     );

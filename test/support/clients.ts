@@ -172,8 +172,11 @@ function unaryCall(
   });
 }
 
-/** Reads an error of grpc-js as what Connect's would be. */
-export function connectErrorOf(error: grpc.ServiceError): ConnectError {
+/** Reads an error of grpc-js, or of the stream beneath it, as what Connect's would be. */
+export function connectErrorOf(error: grpc.ServiceError | Error): ConnectError {
+  if (!("metadata" in error)) {
+    return ConnectError.from(error);
+  }
   const headers = new Headers({ "grpc-status": String(error.code) });
   const [details] = error.metadata.get("grpc-status-details-bin");
   if (Buffer.isBuffer(details)) {

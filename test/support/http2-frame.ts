@@ -1,4 +1,15 @@
-const types = { DATA: 0, HEADERS: 1, RST_STREAM: 3, SETTINGS: 4, GOAWAY: 7 };
+const types = {
+  DATA: 0,
+  HEADERS: 1,
+  PRIORITY: 2,
+  RST_STREAM: 3,
+  SETTINGS: 4,
+  PING: 6,
+  GOAWAY: 7,
+  WINDOW_UPDATE: 8,
+  CONTINUATION: 9,
+  UNKNOWN: 0xef,
+};
 
 /** One frame of HTTP/2 (RFC 9113, 4.1). */
 export function http2Frame(type: keyof typeof types, streamId: number, payload: Buffer, flags = 0): Buffer {

@@ -1,17 +1,20 @@
 import { readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { fileURLToPath } from "node:url";
 import { onTestFinished } from "vitest";
 import type { Config } from "../../src/config/config.ts";
+import { parseConfigFile } from "../../src/config/config-file.ts";
 import { type ConfigSources, parseConfig } from "../../src/config/parse-config.ts";
-import { type Gateway, startGateway } from "../../src/gateway.ts";
+import { type Gateway, type GatewayDeps, startGateway } from "../../src/gateway.ts";
 import { formatListenAddress } from "../../src/model/listen-address.ts";
-import type { Log } from "../../src/model/log.ts";
+import type { Log, LogFields } from "../../src/model/log.ts";
 import { useDirectory } from "./use-directory.ts";
 
 export interface LogLine {
-  level: "info" | "warn" | "error";
+  level: "debug" | "info" | "warn" | "error";
   message: string;
   error?: unknown;
+  fields?: LogFields | undefined;
 }
 
 export interface UsedGateway {
@@ -26,12 +29,14 @@ export interface UsedGateway {
 
 /**
  * Starts a gateway on free ports for the running test, configured as by
- * environment variables. The test fails if the gateway logs an error, or does not
+ * environment variables and a file. The test fails if the gateway logs an error, or does not
  * stop by itself. A test may stop it before its end.
  */
 export async function useGateway(
   env: Record<string, string> = {},
   fixed: ConfigSources["fixed"] = {},
+  file = "",
+  deps: Pick<GatewayDeps, "lookup"> = {},
 ): Promise<UsedGateway> {
   const log: LogLine[] = [];
   const config = configOf(
@@ -43,9 +48,10 @@ export async function useGateway(
       ...env,
     },
     fixed,
+    file,
   );
-  const started = await startGateway({ config, version: "0.0.0-test", log: recordLog(log) });
-  let stopped: Promise<void> | undefined;
+  const started = await startGateway({ config, version: "0.0.0-test", log: recordLog(log), ...deps });
+  let stopped: ReturnType<Gateway["stop"]> | undefined;
   const gateway: Gateway = {
     ...started,
     stop() {
@@ -77,14 +83,15 @@ export function tlsPath(name: string): string {
   return fileURLToPath(new URL(`./tls/${name}`, import.meta.url));
 }
 
-/** Parses a configuration that must be right. It reads no files but those. */
-export function configOf(env: Record<string, string>, fixed: ConfigSources["fixed"] = {}): Config {
+/** Parses a configuration that must be right. It reads no files but those, and temporary ones. */
+export function configOf(env: Record<string, string>, fixed: ConfigSources["fixed"] = {}, file = ""): Config {
   const result = parseConfig({
     fixed,
     env,
     flags: {},
+    file: parseConfigFile("taskgate.yaml", file),
     readFile(path) {
-      if (!path.startsWith(tlsPath(""))) {
+      if (!path.startsWith(tlsPath("")) && !path.startsWith(tmpdir())) {
         throw new Error(`the test reads ${path}`);
       }
       return readFileSync(path, "utf8");
@@ -99,8 +106,9 @@ export function configOf(env: Record<string, string>, fixed: ConfigSources["fixe
 /** A log that keeps its lines. */
 export function recordLog(lines: LogLine[]): Log {
   return {
-    info: (message) => lines.push({ level: "info", message }),
-    warn: (message) => lines.push({ level: "warn", message }),
-    error: (message, error) => lines.push({ level: "error", message, error }),
+    debug: (message, fields) => lines.push({ level: "debug", message, fields }),
+    info: (message, fields) => lines.push({ level: "info", message, fields }),
+    warn: (message, fields) => lines.push({ level: "warn", message, fields }),
+    error: (message, error, fields) => lines.push({ level: "error", message, fields, error }),
   };
 }

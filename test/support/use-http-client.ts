@@ -8,6 +8,8 @@ export function useHttpClient(origin: string, options: Partial<HttpClientOptions
     connections: 8,
     maxResponseBytes: 64 * 1024,
     connectTimeoutMs: 1000,
+    addressProblem: () => undefined,
+    userAgent: "taskgate/1.2.3",
     ...options,
   });
   onTestFinished(() => client.close());

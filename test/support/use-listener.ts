@@ -1,9 +1,12 @@
 import http2 from "node:http2";
 import { onTestFinished } from "vitest";
+import { createBodyBudget } from "../../src/listener/body-budget.ts";
+import { createCallPlaces } from "../../src/listener/call-places.ts";
 import { type Listener, type ListenerOptions, listen } from "../../src/listener/listener.ts";
 import { createRpcHandler, type RpcHandlerOptions } from "../../src/listener/rpc-handler.ts";
 import { formatListenAddress } from "../../src/model/listen-address.ts";
-import { describeError } from "../../src/rpc/errors.ts";
+import { defaultPeerLimits, type PeerLimits } from "../../src/model/peer-limits.ts";
+import { describeError, tooManyCalls } from "../../src/rpc/errors.ts";
 
 export interface UsedListener {
   listener: Listener;
@@ -12,10 +15,12 @@ export interface UsedListener {
   unexpected: unknown[];
 }
 
+type UsedListenerOptions = Partial<Omit<ListenerOptions, "limits">> & { limits?: Partial<PeerLimits> };
+
 /** Serves routes on a free port for the running test, through the real stack. */
 export async function useListener(
   handlerOptions: Partial<RpcHandlerOptions> & Pick<RpcHandlerOptions, "routes">,
-  listenerOptions: Partial<ListenerOptions> = {},
+  { limits, ...listenerOptions }: UsedListenerOptions = {},
 ): Promise<UsedListener> {
   const unexpected: unknown[] = [];
   const handler = createRpcHandler({
@@ -24,10 +29,14 @@ export async function useListener(
         throw new Error("admission was asked without a head");
       }
     },
+    calls: createCallPlaces(defaultPeerLimits.maxCalls, tooManyCalls(defaultPeerLimits.maxCalls)),
     describe: describeError,
     allowedOrigins: [],
     deadlines: { defaultMs: 10_000, maxMs: 20_000 },
     maxMessageBytes: 64 * 1024,
+    bodyBudget: createBodyBudget(defaultPeerLimits.maxUnfinishedBytes),
+    maxMessageMs: defaultPeerLimits.bodyTimeoutMs,
+    maxExpansion: defaultPeerLimits.maxExpansion,
     fastLane: true,
     onUnexpectedError: (error) => unexpected.push(error),
     ...handlerOptions,
@@ -35,9 +44,13 @@ export async function useListener(
   const listener = await listen({
     address: { kind: "tcp", host: "127.0.0.1", port: 0 },
     handler,
-    maxConnections: 100,
-    maxStreams: 100,
-    firstByteTimeoutMs: 1000,
+    limits: {
+      ...defaultPeerLimits,
+      maxConnections: 100,
+      maxStreams: 100,
+      firstByteTimeoutMs: 1000,
+      ...limits,
+    },
     pingIntervalMs: 10_000,
     ...listenerOptions,
   });

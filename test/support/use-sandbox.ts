@@ -1,11 +1,12 @@
 import { onTestFinished } from "vitest";
 import { type Sandbox, type SandboxOptions, startSandbox } from "../../src/sandbox/sandbox.ts";
 import { sandboxSettings } from "../../src/sandbox-settings.ts";
+import { findSandboxPorts } from "./free-port.ts";
 import { type UsedGateway, useGateway } from "./use-gateway.ts";
 
 /** A sandbox of the three systems on free ports, for the running test. */
 export async function useSandbox(options: SandboxOptions = {}): Promise<Sandbox> {
-  const sandbox = await startSandbox(options);
+  const sandbox = await startSandbox({ ports: await findSandboxPorts(), ...options });
   onTestFinished(() => sandbox.close());
   return sandbox;
 }

@@ -2,6 +2,7 @@ import { Code } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
 import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import type { CallResult } from "../../src/model/call-result.ts";
+import { constantCredential } from "../../src/model/credential.ts";
 import {
   type AidboxCall,
   createAidboxCall,
@@ -41,7 +42,8 @@ function callTo(...answers: readonly Answer[]): UsedCall {
       close: async () => undefined,
     },
     basePath: "",
-    credentials: () => ({ clientId: "id", clientSecret: "secret" }),
+    clientId: "id",
+    clientSecret: constantCredential("secret"),
     now: () => 0,
   });
   return { call: createAidboxCall(rpc, timeoutMs), posts };

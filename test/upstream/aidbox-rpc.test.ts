@@ -2,6 +2,7 @@ import { inspect } from "node:util";
 import { Code } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
 import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
+import { constantCredential } from "../../src/model/credential.ts";
 import {
   type AidboxResult,
   type AidboxRpc,
@@ -23,7 +24,8 @@ function useRpc(origin: string, options: Partial<AidboxRpcOptions> = {}): Aidbox
   return createAidboxRpc({
     http: useHttpClient(origin),
     basePath: "",
-    credentials: () => ({ clientId, clientSecret }),
+    clientId,
+    clientSecret: constantCredential(clientSecret),
     now: () => nowMs,
     ...options,
   });
@@ -92,6 +94,7 @@ describe("a request", () => {
             authorization: `Basic ${basic}`,
             "content-type": "text/yaml",
             accept: "text/yaml",
+            "user-agent": "taskgate/1.2.3",
             "content-length": String(body.length),
           },
           body,
@@ -121,7 +124,8 @@ describe("a request", () => {
     const server = await useScriptedServer(answering(200, "result: {}\n", yaml));
     const secrets = ["first", "zwölf:€"];
     const rpc = useRpc(server.origin, {
-      credentials: () => ({ clientId: "ö", clientSecret: secrets.shift() ?? "" }),
+      clientId: "ö",
+      clientSecret: { current: () => secrets.shift() ?? "", isReplaced: async () => false },
     });
     await rpc.send("{}", 10_000);
     await rpc.send("{}", 10_000);

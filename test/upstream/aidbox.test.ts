@@ -24,6 +24,7 @@ import {
 import type { Failure } from "../../gen/taskgate/v1/receipt_pb.ts";
 import type { AttemptResult } from "../../src/model/attempt-result.ts";
 import type { CallResult } from "../../src/model/call-result.ts";
+import { constantCredential } from "../../src/model/credential.ts";
 import type { NewDelivery, SentDelivery } from "../../src/model/delivery.ts";
 import { type Aidbox, createAidbox, prepareTaskOutcome } from "../../src/upstream/aidbox.ts";
 import { type AidboxRpc, createAidboxRpc } from "../../src/upstream/aidbox-rpc.ts";
@@ -52,7 +53,8 @@ function rpcAt(origin: string, options?: Partial<HttpClientOptions>): AidboxRpc 
   return createAidboxRpc({
     http: useHttpClient(origin, options),
     basePath: "",
-    credentials: () => ({ clientId: "id", clientSecret: "secret" }),
+    clientId: "id",
+    clientSecret: constantCredential("secret"),
     now: () => 0,
   });
 }

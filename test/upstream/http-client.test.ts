@@ -35,7 +35,7 @@ const brokenOffInTime = { kind: "broken", timeWasOver: true };
 const endedByCaller = "the call was ended by its caller";
 
 describe("a request", () => {
-  test("is exactly what it was asked to be, and nothing else", async () => {
+  test("is exactly what it was asked to be, says who asks, and nothing else", async () => {
     const server = await useRawServer(answeringBytes(ok));
     const client = useHttpClient(`http://${server.host}`);
     const exchange = await post(client, {
@@ -49,6 +49,8 @@ describe("a request", () => {
         "POST /a//b/../c?x=%2F&y=\u00fc#z HTTP/1.1",
         `host: ${server.host}`,
         "connection: keep-alive",
+        "accept: */*",
+        "user-agent: taskgate/1.2.3",
         "authorization: Bearer k",
         "x-two: a  b",
         "content-length: 10",

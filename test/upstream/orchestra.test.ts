@@ -3,6 +3,7 @@ import { Code } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
 import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import type { AttemptResult } from "../../src/model/attempt-result.ts";
+import { constantCredential } from "../../src/model/credential.ts";
 import type { DeliveryUpstream, NewDelivery, SentDelivery } from "../../src/model/delivery.ts";
 import type { RunReport, RunStatus } from "../../src/model/run-report.ts";
 import { createOrchestra, orchestraEvent, prepareRunReport } from "../../src/upstream/orchestra.ts";
@@ -33,7 +34,7 @@ function useOrchestra(
   return createOrchestra({
     http: useHttpClient(origin),
     webhookPath: "/",
-    apiKey: () => apiKey,
+    apiKey: constantCredential(apiKey),
     timeoutMs: 10_000,
     now: () => nowMs,
     ...options,
@@ -234,6 +235,8 @@ describe("a request", () => {
           headers: {
             host: new URL(origin).host,
             connection: "keep-alive",
+            accept: "*/*",
+            "user-agent": "taskgate/1.2.3",
             authorization: `Bearer ${apiKey}`,
             "content-type": "application/json",
             "content-length": String(Buffer.byteLength(body)),
@@ -278,7 +281,7 @@ describe("a request", () => {
     const orchestra = createOrchestra({
       http: useHttpClient(server.origin),
       webhookPath: "/",
-      apiKey: () => keys.shift() ?? "",
+      apiKey: { current: () => keys.shift() ?? "", isReplaced: async () => false },
       timeoutMs: 10_000,
       now: () => nowMs,
     });

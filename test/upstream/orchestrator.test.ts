@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { ErrorReason } from "../../gen/taskgate/v1/error_reason_pb.ts";
 import type { AttemptFailure, AttemptResult } from "../../src/model/attempt-result.ts";
 import type { CallbackTarget } from "../../src/model/callback-target.ts";
+import { constantCredential } from "../../src/model/credential.ts";
 import type { NewDelivery, SentDelivery } from "../../src/model/delivery.ts";
 import {
   callbackTask,
@@ -39,7 +40,7 @@ function useOrchestrator(
 ): Used {
   const base = origin + basePath;
   const orchestrator = createOrchestrator({
-    bases: new Map([[base, { http: useHttpClient(origin), basePath, token: () => token }]]),
+    bases: new Map([[base, { http: useHttpClient(origin), basePath, token: constantCredential(token) }]]),
     timeoutMs,
     now: () => nowMs,
   });
@@ -114,6 +115,7 @@ describe("a request", () => {
           connection: "keep-alive",
           "content-type": "application/json",
           accept: "application/json",
+          "user-agent": "taskgate/1.2.3",
           authorization: `Bearer ${bearer}`,
           "content-length": String(Buffer.byteLength(body)),
         },
@@ -134,7 +136,10 @@ describe("a request", () => {
     const server = await useScriptedServer(answering(200, "null"));
     const orchestrator = createOrchestrator({
       bases: new Map([
-        [server.origin, { http: useHttpClient(server.origin), basePath: "", token: () => undefined }],
+        [
+          server.origin,
+          { http: useHttpClient(server.origin), basePath: "", token: constantCredential(undefined) },
+        ],
       ]),
       timeoutMs: 10_000,
       now: () => nowMs,
@@ -147,6 +152,7 @@ describe("a request", () => {
       "content-length",
       "content-type",
       "host",
+      "user-agent",
     ]);
   });
 
@@ -158,7 +164,11 @@ describe("a request", () => {
       bases: new Map(
         origins.map((origin, index) => [
           origin,
-          { http: useHttpClient(origin), basePath: "", token: () => `token-${index}-${version}` },
+          {
+            http: useHttpClient(origin),
+            basePath: "",
+            token: { current: () => `token-${index}-${version}`, isReplaced: async () => false },
+          },
         ]),
       ),
       timeoutMs: 10_000,
@@ -273,7 +283,11 @@ describe("a delivery", () => {
       bases: new Map([
         [
           "http://orchestrator.example",
-          { http: useHttpClient("http://orchestrator.example"), basePath: "", token: () => undefined },
+          {
+            http: useHttpClient("http://orchestrator.example"),
+            basePath: "",
+            token: constantCredential(undefined),
+          },
         ],
       ]),
       timeoutMs: 10_000,

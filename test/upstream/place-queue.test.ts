@@ -57,3 +57,19 @@ test("thousands who leave as soon as they have entered do not exhaust the stack"
   await settle();
   expect(entered).toBe(50_000);
 });
+
+test("who enters may make thousands of others wait, and none is forgotten", async () => {
+  const queue = createPlaceQueue(1);
+  const entered: number[] = [];
+  function waitAs(name: number): void {
+    queue.wait(() => {
+      entered.push(name);
+      if (name < 2000) {
+        waitAs(name + 1);
+      }
+      queue.leave();
+    });
+  }
+  waitAs(0);
+  await expect.poll(() => entered.length).toBe(2001);
+});

@@ -397,8 +397,8 @@ export const WatchDeliveriesRequestSchema: GenMessage<WatchDeliveriesRequest> = 
  */
 export type WatchDeliveriesResponse = Message<"taskgate.v1.WatchDeliveriesResponse"> & {
   /**
-   * The delivery as it is now. Unset in a frame that only keeps the connection
-   * alive.
+   * The delivery as it is now. Unset in the first frame, which says that from now
+   * on nothing is missed, and in one that only keeps the connection alive.
    *
    * @generated from field: taskgate.v1.Delivery delivery = 1;
    */
@@ -795,7 +795,7 @@ export const GatewayService: GenService<{
     output: typeof ListDeliveriesResponseSchema;
   },
   /**
-   * WatchDeliveries tells of changes as they happen.
+   * WatchDeliveries tells of changes as they happen. One may be told twice.
    *
    * Upstream: nothing.
    * Repeating: safe; what happened meanwhile is not told again.
