@@ -6,8 +6,8 @@ import { type Stage, until } from "./stage.ts";
 /** The remote service that gets jobs from workflows, each with the route of its callback. */
 export interface JobService {
   url: string;
-  /** The callback's route of a process's job, once it was submitted. */
-  routeOf(processId: string, job?: string): Promise<string>;
+  /** The callback's route of a process's job, once it was submitted so many times. */
+  routeOf(processId: string, job?: string, times?: number): Promise<string>;
 }
 
 export async function startJobService(stage: Stage): Promise<JobService> {
@@ -28,11 +28,12 @@ export async function startJobService(stage: Stage): Promise<JobService> {
   });
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    routeOf: (processId, job = "first") =>
+    routeOf: (processId, job = "first", times = 1) =>
       until(
         `the ${job} job of ${processId}`,
         () =>
-          jobs.find((each) => each.job === job && each.callback_route.includes(processId))?.callback_route,
+          jobs.filter((each) => each.job === job && each.callback_route.includes(processId))[times - 1]
+            ?.callback_route,
       ),
   };
 }

@@ -3,12 +3,15 @@ import http from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Stage } from "./stage.ts";
 
-/** What is lost of the next request. */
+/** What is lost of a request. */
 export type Loss =
   /** The upstream takes it, and its answer never comes back. */
   | "answer"
   /** It never comes to the upstream, though all of it was sent. */
   | "request";
+
+/** What the client sees of the loss: its connection breaks, or nothing until it leaves itself. */
+export type Sign = "break" | "silence";
 
 export interface ProxiedRequest {
   path: string;
@@ -24,8 +27,8 @@ export interface LossyProxy {
   url: string;
   /** All that came, in this order. */
   requests: ProxiedRequest[];
-  /** Loses this of the next request to the path. */
-  lose(loss: Loss, path: string): void;
+  /** Loses this of the next request to the path. Resolves when it is lost. */
+  lose(loss: Loss, path: string, sign?: Sign): Promise<void>;
   /** The paths of callbacks that had two requests under way at once. */
   overlaps: string[];
 }
@@ -33,7 +36,7 @@ export interface LossyProxy {
 /** Starts a proxy that passes on what comes, but for what it is told to lose. */
 export async function startLossyProxy(stage: Stage, upstream: string): Promise<LossyProxy> {
   const requests: ProxiedRequest[] = [];
-  const losses = new Map<string, Loss>();
+  const losses = new Map<string, { loss: Loss; sign: Sign; tell: () => void }>();
   const underWay = new Map<string, number>();
   const overlaps: string[] = [];
   const server = http.createServer(async (request, response) => {
@@ -50,13 +53,23 @@ export async function startLossyProxy(stage: Stage, upstream: string): Promise<L
         chunks.push(chunk);
       }
       const body = Buffer.concat(chunks);
-      const lost = losses.get(path);
+      const ordered = losses.get(path);
       losses.delete(path);
-      const { headers } = request;
-      const proxied: ProxiedRequest = { path, headers, body: body.toString("utf8"), lost, status: undefined };
+      const { headers, socket } = request;
+      const proxied: ProxiedRequest = {
+        path,
+        headers,
+        body: body.toString("utf8"),
+        lost: ordered?.loss,
+        status: undefined,
+      };
       requests.push(proxied);
-      if (lost === "request") {
-        request.socket.destroy();
+      const lose = async ({ sign, tell }: { sign: Sign; tell: () => void }): Promise<void> => {
+        tell();
+        await (sign === "break" ? socket.destroy() : socket.destroyed || once(socket, "close"));
+      };
+      if (ordered?.loss === "request") {
+        await lose(ordered);
         return;
       }
       const answer = await fetch(upstream + path, {
@@ -73,8 +86,8 @@ export async function startLossyProxy(stage: Stage, upstream: string): Promise<L
       });
       const text = await answer.text();
       proxied.status = answer.status;
-      if (lost === "answer") {
-        request.socket.destroy();
+      if (ordered?.loss === "answer") {
+        await lose(ordered);
         return;
       }
       response.writeHead(answer.status, { "content-type": answer.headers.get("content-type") ?? "" });
@@ -94,7 +107,10 @@ export async function startLossyProxy(stage: Stage, upstream: string): Promise<L
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     requests,
-    lose: (loss, path) => losses.set(path, loss),
+    lose: (loss, path, sign = "break") =>
+      new Promise((tell) => {
+        losses.set(path, { loss, sign, tell });
+      }),
     overlaps,
   };
 }

@@ -1,7 +1,10 @@
-import { chownSync, existsSync, readdirSync } from "node:fs";
+import { chownSync, cpSync } from "node:fs";
 import net from "node:net";
 import { join } from "node:path";
-import { cacheDirectory, findFreePort, Skip, type Stage, until } from "./stage.ts";
+import { findFreePort } from "../../support/free-port.ts";
+import { installPostgres } from "./postgres-packages.ts";
+import type { Venv } from "./python.ts";
+import { Skip, type Stage, until } from "./stage.ts";
 
 export interface Postgres {
   /** `15.18`. */
@@ -9,9 +12,13 @@ export interface Postgres {
   port: number;
 }
 
-/** Starts an empty PostgreSQL with pgvector on loopback, whose superuser `interop` needs no password. */
-export async function startPostgres(stage: Stage): Promise<Postgres> {
-  const bin = await findPostgres(stage);
+/**
+ * Starts an empty PostgreSQL with pgvector on loopback, whose superuser `interop`
+ * needs no password: the one whose programs are in the folder that
+ * TASKGATE_INTEROP_POSTGRES names, or one from the package registries.
+ */
+export async function startPostgres(stage: Stage, venv: Venv): Promise<Postgres> {
+  const bin = await findPostgres(stage, venv);
   const directory = stage.directory();
   // PostgreSQL does not run as root.
   const uid = process.getuid?.() === 0 ? await unprivilegedUser(stage) : undefined;
@@ -51,28 +58,20 @@ export async function startPostgres(stage: Stage): Promise<Postgres> {
   return { version: /\d+(\.\d+)*/.exec(stdout)?.[0] ?? "", port };
 }
 
-async function findPostgres(stage: Stage): Promise<string> {
+// A folder of PostgreSQL's own programs, which the user that runs it may read.
+async function findPostgres(stage: Stage, venv: Venv): Promise<string> {
   const named = process.env.TASKGATE_INTEROP_POSTGRES;
-  // The first is where Debian packages may be unpacked (dpkg-deb -x) without installing them.
-  const places = [join(cacheDirectory(), "postgresql-root/usr/lib/postgresql"), "/usr/lib/postgresql"];
-  const found = places.flatMap((place) =>
-    existsSync(place)
-      ? readdirSync(place)
-          .toSorted((one, other) => Number(other) - Number(one))
-          .map((version) => join(place, version, "bin"))
-      : [],
-  );
-  for (const bin of named === undefined ? found : [named]) {
-    const { code, stdout } = await stage.run(join(bin, "pg_config"), ["--version", "--sharedir"]);
-    const [version = "", share = ""] = stdout.split("\n");
-    const major = Number(/\d+/.exec(version)?.[0]);
-    if (code === 0 && major >= 15 && existsSync(join(share, "extension", "vector.control"))) {
-      return bin;
-    }
+  if (named !== undefined) {
+    return named;
   }
-  throw new Skip(
-    "there is no PostgreSQL 15 or newer with pgvector: install Debian's postgresql-17-pgvector, or name its bin directory in TASKGATE_INTEROP_POSTGRES",
-  );
+  const installed = await installPostgres(stage, venv);
+  if (process.getuid?.() !== 0) {
+    return join(installed, "bin");
+  }
+  // Nobody else may look into root's checkout.
+  const copy = join(stage.directory(), "postgresql");
+  cpSync(installed, copy, { recursive: true, verbatimSymlinks: true });
+  return join(copy, "bin");
 }
 
 async function unprivilegedUser(stage: Stage): Promise<number> {

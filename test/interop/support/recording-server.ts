@@ -11,10 +11,20 @@ export interface RecordedRequest {
   body: string;
 }
 
-/** Keeps every request, and answers as Orchestra's documentation says. */
+export interface RecordingServer {
+  origin: string;
+  /** All that came, in this order. */
+  requests: readonly RecordedRequest[];
+}
+
+/** What a request is answered; `silence` never is. */
+export type ScriptedAnswer = { status: number; headers?: Record<string, string>; body?: string } | "silence";
+
+/** Keeps every request, and answers as Orchestra's documentation says, or as it is told. */
 export async function startRecordingServer(
   stage: Stage,
-): Promise<{ origin: string; requests: RecordedRequest[] }> {
+  answer: (request: RecordedRequest) => ScriptedAnswer = () => accepted,
+): Promise<RecordingServer> {
   const requests: RecordedRequest[] = [];
   const server = http.createServer(async (request, response) => {
     const chunks: Buffer[] = [];
@@ -22,14 +32,18 @@ export async function startRecordingServer(
       chunks.push(chunk);
     }
     const headers = Object.entries(request.headers).map(([name, value]) => [name, String(value)]);
-    requests.push({
+    const recorded: RecordedRequest = {
       method: request.method ?? "",
       path: request.url ?? "",
       headers: Object.fromEntries(headers),
       body: Buffer.concat(chunks).toString("utf8"),
-    });
-    response.writeHead(200, { "content-type": "application/json" });
-    response.end('{"success":true,"message":"ok"}');
+    };
+    requests.push(recorded);
+    const said = answer(recorded);
+    if (said !== "silence") {
+      response.writeHead(said.status, { "content-type": "application/json", ...said.headers });
+      response.end(said.body ?? "");
+    }
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -39,3 +53,5 @@ export async function startRecordingServer(
   });
   return { origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, requests };
 }
+
+const accepted: ScriptedAnswer = { status: 200, body: '{"success":true,"message":"ok"}' };

@@ -23,11 +23,15 @@ export type Answer =
 
 /** A gateway as its users run it, and a gRPC client of it. */
 export interface Taskgate {
+  /** `127.0.0.1:PORT`. */
+  address: string;
   call(service: string, method: string, request: Message): Promise<Answer>;
   /** The receipt of a call that must be accepted. */
   accept(service: string, method: string, request: Message): Promise<Receipt>;
   /** Ends it; 0 when it stopped by itself. */
   stop(): Promise<number | string>;
+  /** Ends it as a crash would, with SIGKILL. */
+  kill(): Promise<number | string>;
   log(): string;
 }
 
@@ -89,6 +93,7 @@ export async function startTaskgate(stage: Stage, env: Record<string, string>): 
   }
 
   return {
+    address,
     call,
     async accept(service, method, request) {
       const answer = await call(service, method, request);
@@ -101,6 +106,10 @@ export async function startTaskgate(stage: Stage, env: Record<string, string>): 
     stop() {
       closeAll(clients);
       return served.stop();
+    },
+    kill() {
+      closeAll(clients);
+      return served.stop("SIGKILL");
     },
     log: served.output,
   };
