@@ -6,6 +6,8 @@ import type { Pinning, Role } from "./pinning.ts";
 export interface ChildProcesses {
   /** Starts Node with the given arguments. */
   start(role: Role, args: readonly string[], options: SpawnOptions): ChildProcess;
+  /** Starts any command. */
+  startCommand(role: Role, command: readonly string[], options: SpawnOptions): ChildProcess;
   /** Kills all that still run, at once. */
   killAll(): void;
 }
@@ -13,15 +15,17 @@ export interface ChildProcesses {
 /** Creates an empty set of processes. */
 export function createChildProcesses(pinning: Pinning): ChildProcesses {
   const running = new Set<ChildProcess>();
+  function startCommand(role: Role, wanted: readonly string[], options: SpawnOptions): ChildProcess {
+    const [command = "", ...args] = pinning.wrap(role, wanted);
+    // Nothing of the user's environment configures what is measured.
+    const child = spawn(command, args, { ...options, env: { PATH: process.env.PATH } });
+    running.add(child);
+    child.once("exit", () => running.delete(child));
+    return child;
+  }
   return {
-    start(role, args, options) {
-      const [command = "", ...rest] = pinning.wrap(role, [process.execPath, ...args]);
-      // Nothing of the user's environment configures what is measured.
-      const child = spawn(command, rest, { ...options, env: { PATH: process.env.PATH } });
-      running.add(child);
-      child.once("exit", () => running.delete(child));
-      return child;
-    },
+    start: (role, args, options) => startCommand(role, [process.execPath, ...args], options),
+    startCommand,
     killAll() {
       for (const child of running) {
         child.kill("SIGKILL");

@@ -4,7 +4,7 @@ import { getInfoCall } from "./get-info-call.ts";
 import { startLoadProcess } from "./load-process.ts";
 import { makeRealCall } from "./real-call.ts";
 import type { ScenarioContext, ScenarioResult } from "./scenario.ts";
-import { startGrpcJs, startTaskgate } from "./servers.ts";
+import { startConnect, startGrpcJs, startTaskgate } from "./servers.ts";
 import { measureThroughput } from "./throughput.ts";
 import { formatThroughput, summarizeThroughput } from "./throughput-summary.ts";
 
@@ -16,7 +16,7 @@ const reference = "grpc-js, bare";
  */
 export async function runGetInfo({
   children,
-  rounds = 7,
+  rounds = 5,
   progress,
 }: ScenarioContext): Promise<ScenarioResult> {
   const lane = await startTaskgate(children, "--fast-lane=true");
@@ -25,6 +25,7 @@ export async function runGetInfo({
   const contenders = [
     { name: "taskgate, fast lane", server: lane },
     { name: "taskgate, adapter", server: adapter },
+    { name: "Connect's adapter, bare", server: await startConnect(children, getInfoCall.path, answer) },
     { name: reference, server: await startGrpcJs(children, getInfoCall.path, answer) },
   ];
   for (const { name, server } of contenders) {
@@ -39,8 +40,8 @@ export async function runGetInfo({
     call: getInfoCall,
     load: startLoadProcess(children),
     rounds,
-    warmUpMs: 3000,
-    roundMs: 3000,
+    warmUpMs: 2000,
+    roundMs: 1500,
     progress,
   });
   const summary = summarizeThroughput(samples, reference);

@@ -1,6 +1,6 @@
-import { prefixBytes } from "./wire/answer-check.ts";
 import { makeCalls } from "./wire/call-connection.ts";
 import { encodeHeaderBlock } from "./wire/header-block.ts";
+import { prefixMessage } from "./wire/prefix-message.ts";
 
 export interface LoadOptions {
   /** `host:port`, plain text. */
@@ -86,11 +86,4 @@ function headersOf({ address, path }: LoadOptions): Buffer {
     ["grpc-accept-encoding", "identity,deflate,gzip"],
     ["user-agent", "taskgate-bench"],
   ]);
-}
-
-function prefixMessage(message: Uint8Array): Buffer {
-  const bytes = Buffer.alloc(prefixBytes + message.length);
-  bytes.writeUInt32BE(message.length, 1);
-  bytes.set(message, prefixBytes);
-  return bytes;
 }

@@ -1,21 +1,39 @@
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { createChildProcesses } from "./child-processes.ts";
+import { runDeliveredUpdate } from "./delivered-update.ts";
 import { runDrain } from "./drain.ts";
 import { runDurableUpdate } from "./durable-update.ts";
 import { runGetInfo } from "./get-info.ts";
+import { runGrowth } from "./growth.ts";
+import { runHeartbeat } from "./heartbeat.ts";
 import { runIdleStreams } from "./idle-streams.ts";
+import { runLatency } from "./latency.ts";
 import { describeMachine } from "./machine.ts";
+import { runObservation } from "./observation.ts";
 import { findPinning } from "./pinning.ts";
 import type { Scenario } from "./scenario.ts";
+import { runSdk } from "./sdk.ts";
 import { runStartUp } from "./start-up.ts";
+import { runStartUpOfImage } from "./start-up-of-image.ts";
+import { runStreams } from "./streams.ts";
+import { runWork } from "./work.ts";
 
 const scenarios: ReadonlyMap<string, Scenario> = new Map([
   ["get-info", runGetInfo],
+  ["heartbeat", runHeartbeat],
   ["durable-update", runDurableUpdate],
+  ["delivered-update", runDeliveredUpdate],
+  ["latency", runLatency],
+  ["observation", runObservation],
   ["drain", runDrain],
+  ["streams", runStreams],
+  ["work", runWork],
+  ["sdk", runSdk],
+  ["growth", runGrowth],
   ["idle-streams", runIdleStreams],
   ["start-up", runStartUp],
+  ["start-up-of-image", runStartUpOfImage],
 ]);
 
 const usage = `usage: npm run bench -- [--scenario NAME]... [--rounds N] [--json FILE]
@@ -67,13 +85,15 @@ async function run({ chosen, rounds, json }: Arguments): Promise<void> {
   console.log("figures: the median of the rounds (the least - the most)");
   const results: Record<string, object> = {};
   for (const [name, scenario] of chosen) {
+    const startMs = performance.now();
     const { text, data } = await scenario({
       children,
       rounds,
       progress: (step) => process.stderr.write(`${name}: ${step}\n`),
     });
     children.killAll();
-    console.log(`\n${name}\n${text}`);
+    const seconds = Math.round((performance.now() - startMs) / 1000);
+    console.log(`\n${name} (${seconds} s)\n${text}`);
     results[name] = data;
   }
   if (json !== undefined) {

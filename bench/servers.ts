@@ -57,26 +57,58 @@ export function startGrpcJs(children: ChildProcesses, path: string, answer: Buff
   return startServer(children, [pathOf("./grpc-js-server.ts"), path, answer.toString("base64")]);
 }
 
+/** Starts Connect's own adapter on a free port, which gives one method always the same answer. */
+export function startConnect(children: ChildProcesses, path: string, answer: Buffer): Promise<ServerProcess> {
+  return startServer(children, [pathOf("./connect-server.ts"), path, answer.toString("base64")]);
+}
+
+/** Starts a bare grpc-js server that answers each frame of `TrackRun`. */
+export function startGrpcJsStreams(children: ChildProcesses): Promise<ServerProcess> {
+  return startServer(children, [pathOf("./grpc-js-streams.ts")]);
+}
+
 /** Starts an upstream that takes everything, where the clients are. */
 export function startUpstream(children: ChildProcesses, listen = "127.0.0.1:0"): Promise<ServerProcess> {
   return startServer(children, [pathOf("./upstream-server.ts"), listen], "client");
 }
 
-/** Asks such an upstream how many POSTs it took, and how long from the first to the last of them. */
-export async function readTaken(address: string): Promise<{ count: number; elapsedMs: number }> {
-  const answer = await fetch(`http://${address}/`);
-  return (await answer.json()) as { count: number; elapsedMs: number };
+/** What an upstream took. */
+export interface Taken {
+  /** POSTs. */
+  count: number;
+  /** Those of them that report a task as failed. */
+  failed: number;
+  /** From the first to the last of them. */
+  elapsedMs: number;
 }
 
-/** Sends so many POSTs with undici alone, in a process where the servers are. */
-export async function sendWithUndici(children: ChildProcesses, origin: string, count: number): Promise<void> {
+/** Asks such an upstream what it took. */
+export async function readTaken(address: string): Promise<Taken> {
+  const answer = await fetch(`http://${address}/`);
+  return (await answer.json()) as Taken;
+}
+
+/**
+ * Sends so many POSTs with undici alone, in a process where the servers are. Resolves with
+ * what it used of a processor for them, in milliseconds.
+ */
+export async function sendWithUndici(
+  children: ChildProcesses,
+  origin: string,
+  count: number,
+): Promise<number> {
   const sender = children.start("server", [pathOf("./undici-sender.ts"), origin, String(count)], {
-    stdio: "inherit",
+    stdio: ["ignore", "inherit", "inherit", "ipc"],
   });
-  const [code] = await once(sender, "exit");
+  let cpuMs = 0;
+  sender.once("message", (usedMs: number) => {
+    cpuMs = usedMs;
+  });
+  const [code] = await once(sender, "close");
   if (code !== 0) {
     throw new Error(`the sender ended with ${code}`);
   }
+  return cpuMs;
 }
 
 function pathOf(file: string): string {

@@ -18,8 +18,11 @@ import "undici";
 // The process that taskgate's start is compared with: it loads the libraries that
 // `taskgate serve` loads, opens a database on a thread of its own and nothing else,
 // and answers whatever is called with an empty message. Arguments: where to listen,
-// as host:port, and a directory for the database.
+// as host:port, a directory for the database, and libraries that some configurations load.
 const { hostname, port } = new URL(`http://${process.argv[2]}`);
+await Promise.all(process.argv.slice(4).map((library) => import(library)));
+// So that it leaves behind what was compiled, where a directory for that is named.
+process.once("SIGTERM", () => process.exit());
 const emptyMessage = Buffer.alloc(5);
 
 const openDatabase = `

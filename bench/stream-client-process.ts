@@ -1,6 +1,7 @@
 import http2 from "node:http2";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { TrackRunRequestSchema } from "../gen/taskgate/v1/task_status_pb.ts";
+import { prefixMessage } from "./wire/prefix-message.ts";
 
 // Tracks that many runs and beats for each at an interval, for as long as it lives.
 // Arguments: host:port, how many, over how many connections, the interval in
@@ -24,10 +25,16 @@ process.send?.("open");
 process.on("message", () => process.send?.(frames));
 process.once("disconnect", () => process.exit());
 
-// Spread evenly, as clients that know nothing of each other beat.
+// Spread evenly, as clients that know nothing of each other beat. None waits longer for
+// its first beat than for another.
 for (const [index, stream] of streams.entries()) {
   const interval = Number(intervalMs);
-  setTimeout(() => setInterval(() => stream.write(beat), interval), (index / streams.length) * interval);
+  const sendBeat = () => stream.write(beat);
+  const beginBeats = () => {
+    sendBeat();
+    setInterval(sendBeat, interval);
+  };
+  setTimeout(beginBeats, (index / streams.length) * interval);
 }
 
 function open(index: number, resolve: (stream: http2.ClientHttp2Stream) => void): void {
@@ -57,9 +64,5 @@ function fail(why: string): never {
 }
 
 function frameOf(request: ReturnType<typeof create<typeof TrackRunRequestSchema>>): Buffer {
-  const message = toBinary(TrackRunRequestSchema, request);
-  const bytes = Buffer.alloc(5 + message.length);
-  bytes.writeUInt32BE(message.length, 1);
-  bytes.set(message, 5);
-  return bytes;
+  return prefixMessage(toBinary(TrackRunRequestSchema, request));
 }

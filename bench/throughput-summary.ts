@@ -1,6 +1,6 @@
+import type { RateSample } from "./rate-sample.ts";
 import { formatSpread, type Spread, spreadOf } from "./spread.ts";
 import { formatTable } from "./table.ts";
-import type { ThroughputSample } from "./throughput.ts";
 
 /** What one server did in all rounds. */
 export interface ThroughputSummary {
@@ -19,12 +19,13 @@ export interface ThroughputSummary {
   cpuRatio: Spread;
   serverShare: Spread;
   clientShare: Spread;
-  rssMiB: Spread;
+  /** Undefined where it was not looked at. */
+  rssMiB: Spread | undefined;
 }
 
 /** Sums up samples for each server, in the order in which they took their turn. */
 export function summarizeThroughput(
-  samples: readonly ThroughputSample[],
+  samples: readonly (RateSample & { rssMiB?: number })[],
   reference: string,
 ): ThroughputSummary[] {
   const references = new Map(
@@ -52,15 +53,17 @@ export function summarizeThroughput(
       ),
       serverShare: spreadOf(own.map((sample) => sample.serverShare)),
       clientShare: spreadOf(own.map((sample) => sample.clientShare)),
-      rssMiB: spreadOf(own.map((sample) => sample.rssMiB)),
+      rssMiB: spreadOfAny(own.flatMap(({ rssMiB }) => rssMiB ?? [])),
     };
   });
 }
 
-/** Writes summaries as a table: medians, with the least and the most. */
-export function formatThroughput(summaries: readonly ThroughputSummary[]): string {
+/** Writes summaries as a table: medians, with the least and the most. `unit` is what was counted. */
+export function formatThroughput(summaries: readonly ThroughputSummary[], unit = "call"): string {
+  const columns = [`${unit}s/s`, "ratio", `server CPU us/${unit}`, "ratio", "server core %", "client core %"];
+  const hasRss = summaries.some(({ rssMiB }) => rssMiB !== undefined);
   return formatTable([
-    ["", "calls/s", "ratio", "server CPU us/call", "ratio", "server core %", "client core %", "RSS MiB", ""],
+    ["", ...columns, ...(hasRss ? ["RSS MiB"] : []), ""],
     ...summaries.map((summary) => [
       summary.contender,
       formatCounted(summary.callsPerSecond),
@@ -69,7 +72,7 @@ export function formatThroughput(summaries: readonly ThroughputSummary[]): strin
       formatSpread(summary.cpuRatio, 2),
       formatSpread(percentOf(summary.serverShare)),
       formatSpread(percentOf(summary.clientShare)),
-      formatSpread(summary.rssMiB),
+      ...(summary.rssMiB === undefined ? [] : [formatSpread(summary.rssMiB)]),
       noteOn(summary),
     ]),
   ]);

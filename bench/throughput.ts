@@ -1,5 +1,7 @@
+import { setTimeout as delay } from "node:timers/promises";
 import type { LoadProcess } from "./load-process.ts";
 import { readUsage } from "./process-usage.ts";
+import { type RateSample, rateSampleOf } from "./rate-sample.ts";
 import type { ServerProcess } from "./server-process.ts";
 
 /** One of the servers that are compared. */
@@ -23,19 +25,11 @@ export interface ThroughputOptions {
 }
 
 /** What one server did in one round. */
-export interface ThroughputSample {
-  round: number;
-  contender: string;
+export interface ThroughputSample extends RateSample {
   calls: number;
   elapsedMs: number;
-  callsPerSecond: number;
+  /** Where the calls are delivered: until the last of them was. */
   serverCpuUsPerCall: number;
-  /** Share of one processor. */
-  serverShare: number;
-  /** Share of one processor. */
-  clientShare: number;
-  /** The client may have been what was slow: as a throughput the sample says nothing. */
-  isClientBound: boolean;
   /** Of the server, after the round. */
   rssMiB: number;
   /** Undefined: it delivers nothing. */
@@ -44,16 +38,18 @@ export interface ThroughputSample {
 
 /** What became of the calls meanwhile. */
 export interface DeliverySample {
-  /** Calls that were answered and not delivered, when the round began and when it ended. */
-  backlogBefore: number;
-  backlogAfter: number;
-  /** Of the calls of the round or before. A backlog that grows shows in this figure. */
+  /** Calls that were answered and not delivered when the round ended. */
+  backlog: number;
+  /** In the round, not while the backlog left after it. */
   deliveredPerSecond: number;
 }
+
+const deliveryLimitMs = 120_000;
 
 /**
  * Measures how many calls each server answers: after a warm-up of each, in rounds
  * in which all take their turn, so that what else happens on the machine meets all.
+ * The next begins when what the last has answered is delivered.
  */
 export async function measureThroughput(options: ThroughputOptions): Promise<ThroughputSample[]> {
   const { contenders, rounds, warmUpMs, roundMs, progress } = options;
@@ -86,27 +82,38 @@ async function measureOnce(
   const after = readUsage(server.pid);
   const deliveredAfter = await countDelivered?.();
   answered.set(name, answeredBefore + calls);
+  if (countDelivered !== undefined) {
+    await untilDelivered(name, countDelivered, answeredBefore + calls);
+  }
   const serverCpuMs = after.cpuMs - before.cpuMs;
-  const serverShare = serverCpuMs / elapsedMs;
-  const clientShare = clientCpuMs / elapsedMs;
+  // What was answered and is delivered later costs as much: a call is over when it has left.
+  const wholeCpuMs = countDelivered === undefined ? serverCpuMs : readUsage(server.pid).cpuMs - before.cpuMs;
   return {
-    round,
-    contender: name,
+    ...rateSampleOf(round, name, { calls, elapsedMs, serverCpuMs, clientCpuMs }),
+    serverCpuUsPerCall: (wholeCpuMs * 1000) / calls,
     calls,
     elapsedMs,
-    callsPerSecond: (calls / elapsedMs) * 1000,
-    serverCpuUsPerCall: (serverCpuMs * 1000) / calls,
-    serverShare,
-    clientShare,
-    isClientBound: clientShare >= 0.85 && serverShare <= 0.9,
     rssMiB: after.rssMiB,
     delivery:
       deliveredBefore === undefined || deliveredAfter === undefined
         ? undefined
         : {
-            backlogBefore: answeredBefore - deliveredBefore,
-            backlogAfter: answeredBefore + calls - deliveredAfter,
+            backlog: answeredBefore + calls - deliveredAfter,
             deliveredPerSecond: ((deliveredAfter - deliveredBefore) / elapsedMs) * 1000,
           },
   };
+}
+
+async function untilDelivered(
+  name: string,
+  countDelivered: () => Promise<number>,
+  wanted: number,
+): Promise<void> {
+  const endMs = performance.now() + deliveryLimitMs;
+  while ((await countDelivered()) < wanted) {
+    if (performance.now() > endMs) {
+      throw new Error(`${name} has not delivered ${wanted} calls within ${deliveryLimitMs} ms`);
+    }
+    await delay(50);
+  }
 }
