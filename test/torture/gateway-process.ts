@@ -1,8 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import net from "node:net";
 import { envOf, type SettingName } from "../../src/config/settings.ts";
 import type { Sandbox } from "../../src/sandbox/sandbox.ts";
 import { sandboxSettings } from "../../src/sandbox-settings.ts";
@@ -89,24 +87,4 @@ export function startGatewayProcess(port: number, env: Record<string, string>): 
       return (Number(fields[11]) + Number(fields[12])) * 10;
     },
   };
-}
-
-/**
- * Finds a port that nothing listens on now, below those that the system gives to whoever
- * asks for any: it stays free while the gateway is restarted.
- */
-export async function findFreePort(): Promise<number> {
-  for (;;) {
-    const port = randomInt(12_000, 32_000);
-    const server = net.createServer().listen(port, "127.0.0.1");
-    const isFree = await once(server, "listening").then(
-      () => true,
-      () => false,
-    );
-    server.close();
-    if (isFree) {
-      await once(server, "close");
-      return port;
-    }
-  }
 }

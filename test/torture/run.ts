@@ -7,18 +7,22 @@ import type { Verdict } from "./judge.ts";
 import { removeNetworks } from "./network.ts";
 import { createRandom } from "./random.ts";
 import { type Scenario, withContext } from "./scenario.ts";
+import { attacks } from "./scenarios/attacks.ts";
 import { bigStart } from "./scenarios/big-start.ts";
 import { clock } from "./scenarios/clock.ts";
 import { diskFull } from "./scenarios/disk-full.ts";
 import { faults } from "./scenarios/faults.ts";
 import { floods } from "./scenarios/floods.ts";
+import { fuzz } from "./scenarios/fuzz.ts";
 import { killScenario } from "./scenarios/kill.ts";
 import { lostWorkers } from "./scenarios/lost-workers.ts";
 import { outage } from "./scenarios/outage.ts";
+import { podLife } from "./scenarios/pod-life.ts";
 import { races } from "./scenarios/races.ts";
 import { resumes } from "./scenarios/resumes.ts";
 import { slowCallback } from "./scenarios/slow-callback.ts";
 import { steadyBeats } from "./scenarios/steady-beats.ts";
+import { emergency, sigterm, sigtermDown } from "./scenarios/stops.ts";
 import { workerResumeScenario, workersScenario } from "./scenarios/workers.ts";
 import { killWorkers } from "./worker-process.ts";
 
@@ -37,6 +41,12 @@ const scenarios: ReadonlyMap<string, Scenario> = new Map([
   ["resumes", resumes],
   ["steady-beats", steadyBeats],
   ["floods", floods],
+  ["attacks", attacks],
+  ["fuzz", fuzz],
+  ["sigterm", sigterm],
+  ["sigterm-down", sigtermDown],
+  ["emergency", emergency],
+  ["pod-life", podLife],
 ]);
 
 const usage = `usage: npm run torture -- [--scenario NAME]... [--seed N] [--only run|control]

@@ -1,5 +1,6 @@
 import { type Sandbox, type SandboxOptions, startSandbox } from "../../src/sandbox/sandbox.ts";
-import { findFreePort, type GatewayProcess, sandboxEnv, startGatewayProcess } from "./gateway-process.ts";
+import { findFreePort, findSandboxPorts } from "../support/free-port.ts";
+import { type GatewayProcess, sandboxEnv, startGatewayProcess } from "./gateway-process.ts";
 import { createGrpcClient, type GrpcClient } from "./grpc-client.ts";
 import { firstAnswer } from "./ledger.ts";
 import type { Context } from "./scenario.ts";
@@ -26,7 +27,11 @@ export interface StageOptions {
 
 /** Sets a stage for a scenario. The gateway serves when this resolves. */
 export async function setStage(context: Context, options: StageOptions = {}): Promise<Stage> {
-  const sandbox = await startSandbox({ random: context.random, ...options.sandbox });
+  const sandbox = await startSandbox({
+    random: context.random,
+    ports: await findSandboxPorts(),
+    ...options.sandbox,
+  });
   context.defer(() => sandbox.close());
   sandbox.aidbox.definitions.define("torture/job", {
     inProgressTimeout: 3_600_000,

@@ -69,6 +69,7 @@ for (let batch = 0; batch < Number(values.batches) && !isFatal; batch += 1) {
         isByGateway: false,
         requestId: `r${index}`,
         contentHash: "h",
+        trace: null,
         nowMs,
         mayLeave: true,
       },

@@ -1,8 +1,5 @@
-import { DeliveryState } from "../../../gen/taskgate/v1/receipt_pb.ts";
-import { openStore } from "../../../src/outbox/open-store.ts";
-import type { AcceptOp } from "../../../src/outbox/store.ts";
-import { prepareRunReport } from "../../../src/upstream/orchestra.ts";
 import { median } from "../figures.ts";
+import { fillStore } from "../fill-store.ts";
 import type { GrpcClient } from "../grpc-client.ts";
 import type { Verdict } from "../judge.ts";
 import { listDeliveries } from "../ledger.ts";
@@ -26,7 +23,7 @@ async function runBigStart(context: Context, rows: number, isLazy: boolean): Pro
   const { random } = context;
   const dataDir = context.directory();
   const fillStartMs = performance.now();
-  fill(dataDir, rows, random);
+  fillStore(dataDir, rows, random);
   context.note(`${rows} rows took ${((performance.now() - fillStartMs) / 1000).toFixed(0)} s`);
   const env = { TASKGATE_OUTBOX_MAX_ROWS: "4000000", TASKGATE_LOG_LEVEL: "error" };
   // The first start of all fills the compile cache and the page cache.
@@ -88,42 +85,6 @@ async function runBigStart(context: Context, rows: number, isLazy: boolean): Pro
       ratio: ratio.toFixed(2),
     },
   };
-}
-
-function fill(directory: string, rows: number, random: Random): void {
-  const store = openStore({
-    directory,
-    synchronous: "OFF",
-    quota: { maxRows: rows * 2, maxBytes: 2 ** 40, outcomeReserve: 0 },
-    nowMs: Date.now(),
-  });
-  const tasks = Array.from({ length: rows / 10 }, () => uuidOf(random));
-  for (let first = 0; first < rows; first += 2000) {
-    const ops = Array.from({ length: 2000 }, (_, index): AcceptOp => {
-      const taskRunId = tasks[(first + index) % tasks.length] ?? "";
-      return {
-        type: "accept",
-        delivery: prepareRunReport({
-          kind: "status",
-          run: { taskRunId, attempt: 0 },
-          status: "RUNNING",
-          message: `row ${first + index} ${"x".repeat(100)}`,
-        }),
-        operation: "UpdateTask",
-        caller: "everyone",
-        isByGateway: false,
-        requestId: `bulk-${first + index}`,
-        contentHash: `bulk-${first + index}`,
-        nowMs: Date.now(),
-        mayLeave: false,
-      };
-    });
-    const [result] = store.runAll(ops);
-    if (result === undefined || !("row" in result) || result.row?.state !== DeliveryState.STORED) {
-      throw new Error(`the store refused: ${JSON.stringify(result)}`);
-    }
-  }
-  store.close();
 }
 
 // Wall time per call with 64 in flight.

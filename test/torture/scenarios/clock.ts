@@ -3,6 +3,7 @@ import { startGateway } from "../../../src/gateway.ts";
 import { formatListenAddress } from "../../../src/model/listen-address.ts";
 import { startSandbox } from "../../../src/sandbox/sandbox.ts";
 import { sandboxSettings } from "../../../src/sandbox-settings.ts";
+import { findSandboxPorts } from "../../support/free-port.ts";
 import { createGrpcClient } from "../grpc-client.ts";
 import { judge, type Verdict } from "../judge.ts";
 import {
@@ -32,7 +33,7 @@ export const clock: Scenario = {
 
 async function runClock(context: Context, isHonest: boolean): Promise<Verdict> {
   const { random } = context;
-  const sandbox = await startSandbox({ random });
+  const sandbox = await startSandbox({ random, ports: await findSandboxPorts() });
   context.defer(() => sandbox.close());
   sandbox.aidbox.definitions.define("torture/job", {
     inProgressTimeout: 3_600_000,
@@ -59,6 +60,7 @@ async function runClock(context: Context, isHonest: boolean): Promise<Verdict> {
     version: "torture",
     now: () => Date.now() + offsetMs,
     log: {
+      debug: () => undefined,
       info: () => undefined,
       warn: () => undefined,
       error: (message, error) => problems.push(`the gateway logged ${message} ${error ?? ""}`),

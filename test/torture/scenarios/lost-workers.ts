@@ -1,7 +1,8 @@
 import { randomInt } from "node:crypto";
 import type { Sandbox } from "../../../src/sandbox/sandbox.ts";
+import { findFreePort } from "../../support/free-port.ts";
 import { percentile } from "../figures.ts";
-import { findFreePort, type GatewayProcess, sandboxEnv, startGatewayProcess } from "../gateway-process.ts";
+import { type GatewayProcess, sandboxEnv, startGatewayProcess } from "../gateway-process.ts";
 import type { Verdict } from "../judge.ts";
 import { layNetwork, type Network } from "../network.ts";
 import { uuidOf } from "../random.ts";
