@@ -5,6 +5,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { extname, join } from "node:path";
 import type { BuiltClient, Client, Setting } from "../support/client.ts";
+import { installedOr } from "../support/debian.ts";
 import { buildNpmProject, packageVersions } from "../support/npm-project.ts";
 import { Skip, type Stage, until } from "../support/stage.ts";
 import { toolVersion } from "../support/versions.ts";
@@ -17,7 +18,7 @@ export const clients: Client[] = [
     name: "browser",
     lacks: { "work across a break": "unary calls hold no session that could be resumed" },
     async build(stage) {
-      const chromium = await findChromium(stage);
+      const chromium = await installedOr(stage, ["chromium"], () => findChromium(stage));
       const page = await buildNpmProject(stage, "examples/browser");
       const driver = await buildNpmProject(stage, "test/interop/browser", []);
       const origin = await serve(stage, page.directory);
