@@ -1,5 +1,5 @@
 import { constants, Http2ServerResponse, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
-import { create, fromBinary, isMessage, type Message, toBinary } from "@bufbuild/protobuf";
+import { create, fromBinary, isMessage, type Message } from "@bufbuild/protobuf";
 import {
   Code,
   ConnectError,
@@ -24,7 +24,8 @@ import { type CallOutcome, codeOf, outcomeKey } from "./call-outcome.ts";
 import type { CallPlaces } from "./call-places.ts";
 import { cappedMs, type DeadlinePolicy, grantDeadline, grantedMs, parseGrpcTimeout } from "./deadline.ts";
 import type { DescribeError } from "./describe-errors.ts";
-import { answer, answerError, headBytes, type LaneCall, type LaneMethod } from "./lane-answer.ts";
+import { createFrameWriter, headBytes } from "./frame-writer.ts";
+import { answer, answerError, type LaneCall, type LaneMethod } from "./lane-answer.ts";
 import { headersOf, LaneContext } from "./lane-context.ts";
 import { leaveBehind } from "./leave-behind.ts";
 import { methodLimitsOf } from "./method-limits.ts";
@@ -74,9 +75,11 @@ export function createFastLane(options: FastLaneOptions): FastLane {
   const { deadlines, bodyBudget, gzip } = options;
   const methods = createMethods(options);
   const isKnownHost = createHostCheck();
+  const frameOf = createFrameWriter();
+  const streamOptions = { ...options, frameOf };
 
   async function serve(call: LaneCall, spec: UnarySpec, body: Buffer): Promise<void> {
-    let output: Uint8Array;
+    let frame: Buffer;
     try {
       const input = await readMessage(call, body, gzip);
       if (input === undefined) {
@@ -89,12 +92,12 @@ export function createFastLane(options: FastLaneOptions): FastLane {
       const result = await (observed === undefined
         ? spec.impl(input, context)
         : observed.run(() => spec.impl(input, context)));
-      output = toBinary(schema, isMessage(result, schema) ? result : create(schema, result));
+      frame = frameOf(schema, isMessage(result, schema) ? result : create(schema, result));
     } catch (error) {
       fail(call, error);
       return;
     }
-    await answer(call, output);
+    await answer(call, frame);
   }
 
   function fail(call: LaneCall, error: unknown): void {
@@ -149,7 +152,7 @@ export function createFastLane(options: FastLaneOptions): FastLane {
       return true;
     }
     if (spec.kind !== "unary") {
-      serveStream(call, spec, options, (error) => fail(call, error));
+      serveStream(call, spec, streamOptions, (error) => fail(call, error));
       return true;
     }
     const reading = readBody(stream, limits.maxMessageBytes, bodyBudget, (body) => {

@@ -4,6 +4,7 @@ import { compressedFlag, type UniversalHandler } from "@connectrpc/connect/proto
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { compressionGzip } from "@connectrpc/connect-node";
 import type { ObservedCall } from "../model/call-observer.ts";
+import { headBytes, writeHead } from "./frame-writer.ts";
 import type { LaneContext } from "./lane-context.ts";
 import { leaveBehind } from "./leave-behind.ts";
 import type { MethodLimits } from "./method-limits.ts";
@@ -29,13 +30,10 @@ export interface LaneCall {
 // As Connect: smaller messages are not worth it.
 const compressMinBytes = 1024;
 
-/** How many bytes go before a message: whether it is compressed, and its length. */
-export const headBytes = 5;
-
-/** Answers a unary call. */
-export async function answer(call: LaneCall, message: Uint8Array): Promise<void> {
+/** Answers a unary call with a message in its plain envelope. */
+export async function answer(call: LaneCall, plain: Buffer): Promise<void> {
   const { stream, context } = call;
-  const frame = smallFrameOf(call, message) ?? (await compressedFrameOf(message));
+  const frame = isForCompression(call, plain) ? await compressedFrameOf(plain) : plain;
   context.release();
   if (stream.closed || stream.destroyed) {
     return;
@@ -46,20 +44,16 @@ export async function answer(call: LaneCall, message: Uint8Array): Promise<void>
   call.observed?.end(0);
 }
 
-/** A message as it goes to the caller; undefined: it is to be compressed. */
-export function smallFrameOf({ headers }: LaneCall, message: Uint8Array): Buffer | undefined {
-  return message.length < compressMinBytes || !acceptsGzip(headers) ? envelope(0, message) : undefined;
+/** Says whether a message, in its plain envelope, is to be compressed for the caller. */
+export function isForCompression({ headers }: LaneCall, plain: Buffer): boolean {
+  return plain.length >= headBytes + compressMinBytes && acceptsGzip(headers);
 }
 
-/** A compressed message as it goes to the caller. */
-export async function compressedFrameOf(message: Uint8Array): Promise<Buffer> {
-  return envelope(compressedFlag, await compressionGzip.compress(message));
-}
-
-function envelope(flags: number, bytes: Uint8Array): Buffer {
+/** A message in its plain envelope as a compressed one. */
+export async function compressedFrameOf(plain: Buffer): Promise<Buffer> {
+  const bytes = await compressionGzip.compress(plain.subarray(headBytes));
   const frame = Buffer.allocUnsafe(headBytes + bytes.length);
-  frame[0] = flags;
-  frame.writeUInt32BE(bytes.length, 1);
+  writeHead(frame, compressedFlag);
   frame.set(bytes, headBytes);
   return frame;
 }

@@ -1,6 +1,6 @@
 import { type BodyLimits, noRoomError, pieceBytes, stalledError } from "./body-budget.ts";
 import { createByteQueue } from "./byte-queue.ts";
-import { headBytes } from "./lane-answer.ts";
+import { headBytes } from "./frame-writer.ts";
 
 /**
  * Passes the body of a stream of messages on. What has come of a message that is not

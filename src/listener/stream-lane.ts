@@ -6,28 +6,28 @@ import {
   isMessage,
   type Message,
   type MessageInitShape,
-  toBinary,
 } from "@bufbuild/protobuf";
 import { Code, ConnectError, type HandlerContext, type MethodImplSpec } from "@connectrpc/connect";
 import { type Compression, compressedFlag } from "@connectrpc/connect/protocol";
 import { type BodyBudget, noRoomError, stalledError } from "./body-budget.ts";
 import { createByteQueue } from "./byte-queue.ts";
+import { type FrameWriter, headBytes } from "./frame-writer.ts";
 import {
   begin,
   compressedFrameOf,
   finish,
-  headBytes,
+  isForCompression,
   type LaneCall,
   nodeHeaders,
-  smallFrameOf,
 } from "./lane-answer.ts";
 import { leaveBehind } from "./leave-behind.ts";
 
 /** How a stream of messages is answered, one way or both. */
 export type StreamSpec = Exclude<MethodImplSpec, { kind: "unary" }>;
 
-/** What a client that sends a message may use. */
-export interface StreamLimits {
+export interface StreamOptions {
+  /** Writes the answers. */
+  frameOf: FrameWriter;
   /** How long a message may take once some of it is there. */
   maxMessageMs: number;
   /** Of messages that are not whole yet. */
@@ -44,11 +44,12 @@ export interface StreamLimits {
 export function serveStream(
   call: LaneCall,
   spec: StreamSpec,
-  limits: StreamLimits,
+  options: StreamOptions,
   fail: (error: unknown) => void,
 ): void {
   const { stream, context } = call;
-  const requests = readMessages(call, spec, limits);
+  const { frameOf } = options;
+  const requests = readMessages(call, spec, options);
   let isOver = false;
 
   function end(error?: unknown): void {
@@ -82,8 +83,8 @@ export function serveStream(
       if (isOver) {
         break;
       }
-      const bytes = toBinary(schema, isMessage(value, schema) ? value : create(schema, value));
-      const frame = smallFrameOf(call, bytes) ?? (await compressedFrameOf(bytes));
+      const plain = frameOf(schema, isMessage(value, schema) ? value : create(schema, value));
+      const frame = isForCompression(call, plain) ? await compressedFrameOf(plain) : plain;
       // Its deadline may have passed meanwhile.
       if (isOver || stream.closed || stream.destroyed) {
         break;
@@ -174,7 +175,7 @@ interface MessageReader {
 function readMessages(
   { stream, headers, method }: LaneCall,
   spec: StreamSpec,
-  { maxMessageMs, bodyBudget, gzip }: StreamLimits,
+  { maxMessageMs, bodyBudget, gzip }: StreamOptions,
 ): MessageReader {
   const { maxMessageBytes } = method.limits;
   const isGzip = headers["grpc-encoding"] === "gzip";
