@@ -4,6 +4,7 @@ import { Worker } from "node:worker_threads";
 import "@bufbuild/protobuf";
 import "@bufbuild/protobuf/codegenv2";
 import "@bufbuild/protobuf/reflect";
+import "@bufbuild/protobuf/wire";
 import "@bufbuild/protobuf/wkt";
 import "@connectrpc/connect";
 import "@connectrpc/connect-node";

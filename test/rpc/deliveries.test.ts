@@ -166,7 +166,7 @@ describe("GetDelivery", () => {
     upstream.script = () => undefined;
     const { receipt } = await caller.call(updateTask, running);
     const request = { deliveryId: receipt?.deliveryId ?? "", wait: durationFromMs(60_000) };
-    const { delivery } = await caller.call(getDelivery, request, { timeoutMs: 1000 });
+    const { delivery } = await caller.call(getDelivery, request, { timeoutMs: 2000 });
     expect(delivery?.receipt).toMatchObject({ state: DeliveryState.STORED, attempts: 1 });
   });
 });

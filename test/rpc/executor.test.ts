@@ -363,7 +363,7 @@ describe.each(testClients)("ExecutorService over $name", (client) => {
   test("A-15 A-17 an outcome that Aidbox did not take is stored, and answered with its failure", async () => {
     const { caller, upstream } = await useAidbox(client, [[503, ""]], { TASKGATE_DRAIN_TIMEOUT: "100ms" });
     const unavailable = "STORED Unavailable UPSTREAM_UNAVAILABLE aidbox answered 503";
-    const { receipt, task } = await caller.call(rpc.succeedTask, attempt, { timeoutMs: 1000 });
+    const { receipt, task } = await caller.call(rpc.succeedTask, attempt, { timeoutMs: 2000 });
     expect([receiptLine(receipt), task]).toEqual([unavailable, undefined]);
     const other = { id: "task-2", execId: "exec-1", waitFor: WaitFor.STORED };
     const failed = await caller.call(rpc.failTask, other);

@@ -325,7 +325,7 @@ describe.each(testClients)("TaskStatusService over $name", (client) => {
       .toBe("STORED in doubt Unknown UPSTREAM_UNCERTAIN orchestra answered 500");
     expect(await delivered(caller, doubtful)).toMatchObject({ attempts: 2, inDoubt: false });
 
-    const { receipt: overloaded } = await caller.call(updateTask, ask("overload"), { timeoutMs: 1000 });
+    const { receipt: overloaded } = await caller.call(updateTask, ask("overload"), { timeoutMs: 2000 });
     expect(overloaded).toMatchObject({
       state: DeliveryState.STORED,
       inDoubt: false,
@@ -352,7 +352,7 @@ describe.each(testClients)("TaskStatusService over $name", (client) => {
       await success(request, response, index);
     });
     const request = { status: TaskRunStatus.RUNNING, waitFor: WaitFor.DELIVERED };
-    const { receipt } = await caller.call(updateTask, { ...request, taskRunId: run }, { timeoutMs: 1500 });
+    const { receipt } = await caller.call(updateTask, { ...request, taskRunId: run }, { timeoutMs: 2000 });
     expect(receipt).toMatchObject({ state: DeliveryState.STORED, attempts: 1, inDoubt: false });
     expect(receipt?.failure).toBeUndefined();
 
