@@ -1,4 +1,5 @@
 import { defineConfig } from "vitest/config";
+import { tellFlaky } from "./test/support/tell-flaky.ts";
 
 // It replaces a module, which others would then find replaced.
 const isolated = ["test/session/lease-simulation.test.ts"];
@@ -7,6 +8,7 @@ export default defineConfig({
   test: {
     // Most of them wait for sockets and timers, and not for a processor.
     maxWorkers: 6,
+    reporters: ["default", tellFlaky],
     setupFiles: ["test/support/compile-cache.ts"],
     // A test that waits for real sockets has time, and a hang still ends.
     testTimeout: 20_000,

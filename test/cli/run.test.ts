@@ -348,23 +348,25 @@ describe("what is printed", () => {
       child.kill("SIGKILL");
     });
     await expect.poll(() => existsSync(count), soon).toBe(true);
+    // The heartbeats do not wait for the reader.
+    const beats = () => gateway.calls.filter(({ method }) => method === "heartbeat").length;
+    const readCount = async () => {
+      await expect.poll(beats, soon).toBeGreaterThan(beats() + 2);
+      return readFileSync(count, "utf8");
+    };
     let written = "";
     await expect
       .poll(
-        () => {
+        async () => {
           const before = written;
-          written = readFileSync(count, "utf8");
+          written = await readCount();
           return written === before;
         },
-        { ...soon, interval: 500 },
+        { timeout: 15_000 },
       )
       .toBe(true);
     expect(Number(written)).toBeLessThan(40);
-    // The heartbeats do not wait for the reader.
-    const beats = () => gateway.calls.filter(({ method }) => method === "heartbeat").length;
-    const beatsBefore = beats();
-    await expect.poll(beats, soon).toBeGreaterThan(beatsBefore + 2);
-    expect(readFileSync(count, "utf8")).toBe(written);
+    expect(await readCount()).toBe(written);
     child.stdout.resume();
     expect(await once(child, "exit")).toEqual([0, null]);
   });
