@@ -1,5 +1,6 @@
 import { type DescField, type DescMessage, type Message, ScalarType, toBinary } from "@bufbuild/protobuf";
 import { WireType } from "@bufbuild/protobuf/wire";
+import { FeatureSet_FieldPresence, isWrapperDesc } from "@bufbuild/protobuf/wkt";
 import { createWireWriter } from "./wire-writer.ts";
 
 /** Writes a message as an envelope of gRPC: not compressed, its length, and the message. */
@@ -14,68 +15,62 @@ export function writeHead(frame: Buffer, flags: number): void {
   frame.writeUInt32BE(frame.length - headBytes, 1);
 }
 
-type Fields = Record<string, unknown>;
-type WriteField = (message: Fields) => void;
+type WriteMessage = (message: Message) => void;
+type WriteField = (message: Record<string, unknown>) => void;
 
-/** How values of a field are written. */
+/** How the values of a field are written. */
 interface ValueWriter {
   wireType: WireType;
   write(value: unknown): void;
-  /** Of a field that is absent when it is zero. */
-  isZero(value: unknown): boolean;
 }
 
-// As `FeatureSet.FieldPresence` of descriptor.proto has them.
-const explicitPresence = 1;
-const implicitPresence = 2;
-
 /**
- * Creates a writer of envelopes. A message becomes what `toBinary` makes of it, byte for
- * byte, for a fraction of the time, which `toBinary` spends on new memory. What is rare
- * (maps, wrappers, groups, numbers of other kinds) is given to `toBinary`, with the
- * message that it is in.
+ * Creates a writer of envelopes. A message whose fields have values of their types becomes
+ * what `toBinary` makes of it, byte for byte, for a fraction of the time, which `toBinary`
+ * spends on new memory. What is rare (maps, wrappers, `Struct`, groups, required fields,
+ * numbers of other kinds) is given to `toBinary`, with the message that it is in.
  *
- * The writer throws for a number that its field cannot hold, as `toBinary` does.
+ * The writer throws for a number that its field cannot hold, as `toBinary` does, and for
+ * a text that is none.
  */
 export function createFrameWriter(): FrameWriter {
   const out = createWireWriter();
-  const known = new Map<DescMessage, readonly WriteField[] | undefined>();
+  const known = new Map<DescMessage, WriteMessage>();
 
-  // In the order of their numbers; undefined: the message is one for `toBinary`.
-  function fieldsOf(schema: DescMessage): readonly WriteField[] | undefined {
-    let fields = known.get(schema);
-    if (fields === undefined && !known.has(schema)) {
-      const made = schema.fields
-        .toSorted((one, other) => one.number - other.number)
-        .map((field) => createFieldWriter(field));
-      fields = made.every((each) => each !== undefined) ? made : undefined;
-      known.set(schema, fields);
+  function writerOf(schema: DescMessage): WriteMessage {
+    let write = known.get(schema);
+    if (write === undefined) {
+      write = createMessageWriter(schema);
+      known.set(schema, write);
     }
-    return fields;
+    return write;
   }
 
-  function writeMessage(schema: DescMessage, message: Message): void {
-    const fields = fieldsOf(schema);
-    if (fields === undefined) {
-      out.raw(toBinary(schema, message));
-      return;
+  function createMessageWriter(schema: DescMessage): WriteMessage {
+    const inOrder = schema.fields.toSorted((one, other) => one.number - other.number);
+    const fields = inOrder.map(createFieldWriter).filter((write) => write !== undefined);
+    if (fields.length < inOrder.length) {
+      return (message) => out.raw(toBinary(schema, message));
     }
-    for (const write of fields) {
-      write(message as Message & Fields);
-    }
-    for (const { no, wireType, data } of message.$unknown ?? []) {
-      out.varint(no * 8 + wireType);
-      out.raw(data);
-    }
+    return (message) => {
+      for (const write of fields) {
+        write(message as Message & Record<string, unknown>);
+      }
+      for (const { no, wireType, data } of message.$unknown ?? []) {
+        out.varint(no * 8 + wireType);
+        out.raw(data);
+      }
+    };
   }
 
+  // Undefined: the field is one for `toBinary`.
   function createFieldWriter(field: DescField): WriteField | undefined {
     const { localName, oneof, presence } = field;
-    const value = createValueWriter(field);
-    if (value === undefined || (presence !== explicitPresence && presence !== implicitPresence)) {
+    const values = createValueWriter(field);
+    if (values === undefined || presence === FeatureSet_FieldPresence.LEGACY_REQUIRED) {
       return undefined;
     }
-    const { write, wireType, isZero } = value;
+    const { write, wireType } = values;
     const tag = field.number * 8 + wireType;
     function writeTagged(value: unknown): void {
       out.varint(tag);
@@ -101,7 +96,7 @@ export function createFrameWriter(): FrameWriter {
         }
       };
     }
-    if (presence === implicitPresence) {
+    if (presence === FeatureSet_FieldPresence.IMPLICIT) {
       return ({ [localName]: value }) => {
         if (!isZero(value)) {
           writeTagged(value);
@@ -123,7 +118,7 @@ export function createFrameWriter(): FrameWriter {
     }
     const { message } = field;
     if (message !== undefined) {
-      return field.delimitedEncoding || isUnlikeItsType(message) ? undefined : messageWriter(message);
+      return field.delimitedEncoding || isUnlikeItsType(message) ? undefined : partWriter(message);
     }
     const assertWithin = (value: unknown, least: number, most: number): number => {
       if (!Number.isInteger(value) || (value as number) < least || (value as number) > most) {
@@ -131,74 +126,78 @@ export function createFrameWriter(): FrameWriter {
       }
       return value as number;
     };
-    const assertInt64 = (value: unknown): bigint => {
-      if (typeof value !== "bigint" || BigInt.asIntN(64, value) !== value) {
-        throw new RangeError(`${field} cannot hold ${value}`);
-      }
-      return value;
-    };
     switch (field.enum === undefined ? field.scalar : ScalarType.INT32) {
       case ScalarType.BOOL:
-        return numberWriter((value) => out.varint(value === true ? 1 : 0));
+        return numbers((value) => out.varint(value === true ? 1 : 0));
       case ScalarType.UINT32:
-        return numberWriter((value) => out.varint(assertWithin(value, 0, 0xffff_ffff)));
+        return numbers((value) => out.varint(assertWithin(value, 0, 0xffff_ffff)));
       case ScalarType.INT32:
-        return numberWriter((value) => {
+        return numbers((value) => {
           const number = assertWithin(value, -0x8000_0000, 0x7fff_ffff);
           return number < 0 ? out.varint64(BigInt(number)) : out.varint(number);
         });
       case ScalarType.INT64:
-        return "longAsString" in field && field.longAsString
-          ? undefined
-          : numberWriter((value) => out.varint64(assertInt64(value)));
+        if ("longAsString" in field && field.longAsString) {
+          return undefined;
+        }
+        return numbers((value) => {
+          if (typeof value !== "bigint" || BigInt.asIntN(64, value) !== value) {
+            throw new RangeError(`${field} cannot hold ${value}`);
+          }
+          out.varint64(value);
+        });
       case ScalarType.STRING:
-        return {
-          wireType: WireType.LengthDelimited,
-          write: (value) => out.text(value as string),
-          isZero: (value) => value === "",
-        };
+        return parts((value) => {
+          if (typeof value !== "string") {
+            throw new TypeError(`${field} cannot hold ${value}`);
+          }
+          out.text(value);
+        });
       case ScalarType.BYTES:
-        return {
-          wireType: WireType.LengthDelimited,
-          write: (value) => out.bytes(value as Uint8Array),
-          isZero: (value) => (value as Uint8Array).length === 0,
-        };
+        return parts((value) => out.bytes(value as Uint8Array));
       default:
         return undefined;
     }
   }
 
-  function messageWriter(schema: DescMessage): ValueWriter {
-    return {
-      wireType: WireType.LengthDelimited,
-      write(value) {
-        const begin = out.beginPart();
-        writeMessage(schema, value as Message);
-        out.endPart(begin);
-      },
-      isZero: (value) => value === undefined,
-    };
+  function partWriter(schema: DescMessage): ValueWriter {
+    return parts((value) => {
+      const begin = out.beginPart();
+      // Not before it is needed: a message may be in itself.
+      writerOf(schema)(value as Message);
+      out.endPart(begin);
+    });
   }
 
   return (schema, message) => {
     // The last one may have thrown.
     out.clear();
-    writeMessage(schema, message);
+    writerOf(schema)(message);
     const frame = out.take(headBytes);
     writeHead(frame, 0);
     return frame;
   };
 }
 
-function numberWriter(write: (value: unknown) => void): ValueWriter {
-  return { wireType: WireType.Varint, write, isZero };
+function numbers(write: ValueWriter["write"]): ValueWriter {
+  return { wireType: WireType.Varint, write };
+}
+
+function parts(write: ValueWriter["write"]): ValueWriter {
+  return { wireType: WireType.LengthDelimited, write };
 }
 
 function isZero(value: unknown): boolean {
-  return value === 0 || value === 0n || value === false;
+  return (
+    value === 0 ||
+    value === "" ||
+    value === false ||
+    value === 0n ||
+    (value instanceof Uint8Array && value.length === 0)
+  );
 }
 
 // In its place in another message it is something else: JSON, or the value that it wraps.
-function isUnlikeItsType({ typeName }: DescMessage): boolean {
-  return typeName === "google.protobuf.Struct" || /^google\.protobuf\.\w+Value$/.test(typeName);
+function isUnlikeItsType(message: DescMessage): boolean {
+  return message.typeName === "google.protobuf.Struct" || isWrapperDesc(message);
 }

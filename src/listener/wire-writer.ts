@@ -98,11 +98,11 @@ export function createWireWriter(): WireWriter {
       raw(value);
     },
     text(value) {
-      // A UTF-16 unit is at most three bytes of UTF-8.
-      reserve(maxVarintBytes + value.length * 3);
+      reserve(1 + maxShortText);
       if (value.length > maxShortText || !shortAscii(value)) {
         const size = Buffer.byteLength(value);
         varint(size);
+        reserve(size);
         at += buffer.write(value, at, size);
       }
     },
@@ -118,10 +118,15 @@ export function createWireWriter(): WireWriter {
         buffer[begin - 1] = size;
         return;
       }
-      const part = Buffer.from(buffer.subarray(begin, at));
+      let more = 0;
+      for (let rest = size; rest > 0x7f; rest >>>= 7) {
+        more += 1;
+      }
+      reserve(more);
+      buffer.copyWithin(begin + more, begin, at);
       at = begin - 1;
       varint(size);
-      raw(part);
+      at += size;
     },
     clear() {
       at = 0;

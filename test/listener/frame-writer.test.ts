@@ -1,5 +1,6 @@
 import {
   create,
+  createFileRegistry,
   type DescEnum,
   type DescField,
   type DescMessage,
@@ -13,9 +14,11 @@ import {
 } from "@bufbuild/protobuf";
 import { WireType } from "@bufbuild/protobuf/wire";
 import {
+  DescriptorProtoSchema,
   DurationSchema,
   FieldDescriptorProtoSchema,
   FileDescriptorProtoSchema,
+  file_google_protobuf_wrappers,
   TypeSchema,
   ValueSchema,
 } from "@bufbuild/protobuf/wkt";
@@ -37,9 +40,39 @@ const services: DescService[] = [
   Health,
   ServerReflection,
 ];
-const outputs = [...new Set(services.flatMap(({ methods }) => methods.map(({ output }) => output)))];
-// They have what the contract has not: defaults, groups' neighbours, packed numbers, doubles.
+// Requests, too: they have what no answer has.
+const served = services.flatMap(({ methods }) => methods.flatMap(({ input, output }) => [input, output]));
+// They have what the contract has not: defaults, packed numbers, doubles.
 const others = [FileDescriptorProtoSchema, FieldDescriptorProtoSchema, TypeSchema];
+
+// And these what nobody has, one each.
+const rare = createFileRegistry(
+  fromJson(FileDescriptorProtoSchema, {
+    name: "rare.proto",
+    dependency: ["google/protobuf/wrappers.proto"],
+    messageType: [
+      rareMessage("Wrapped", { type: "TYPE_MESSAGE", typeName: ".google.protobuf.StringValue" }),
+      rareMessage("Zigzag", { type: "TYPE_SINT32" }),
+      rareMessage("Long", { type: "TYPE_INT64", options: { jstype: "JS_STRING" } }),
+      rareMessage("Required", { type: "TYPE_STRING", label: "LABEL_REQUIRED" }),
+      {
+        ...rareMessage("Grouped", { type: "TYPE_GROUP", typeName: ".Grouped.Value" }),
+        nestedType: [rareMessage("Value", { type: "TYPE_STRING" })],
+      },
+    ],
+  }),
+  () => file_google_protobuf_wrappers,
+);
+
+function rareMessage(name: string, field: JsonObject) {
+  return { name, field: [{ name: "value", number: 1, label: "LABEL_OPTIONAL", ...field }] };
+}
+
+function rareType(name: string): DescMessage {
+  const schema = rare.getMessage(name);
+  expect(schema).toBeDefined();
+  return schema as DescMessage;
+}
 
 const text = fc.oneof(
   fc.string(),
@@ -67,7 +100,7 @@ function scalar(type: ScalarType): fc.Arbitrary<unknown> {
     case ScalarType.DOUBLE:
       return fc.double();
     case ScalarType.UINT32:
-      return fc.nat();
+      return fc.integer({ min: 0, max: 0xffff_ffff });
     case ScalarType.INT32:
       return int32;
     default:
@@ -141,7 +174,7 @@ function expectSame(frame: Buffer, schema: DescMessage, message: Message): void 
 }
 
 describe("createFrameWriter", () => {
-  it.each([...outputs, ...others].map((schema) => [schema.typeName, schema] as const))(
+  it.each([...new Set([...served, ...others])].map((schema) => [schema.typeName, schema] as const))(
     "writes %s as the library does",
     (_, schema) => {
       const frameOf = createFrameWriter();
@@ -154,11 +187,30 @@ describe("createFrameWriter", () => {
     },
   );
 
+  it.each([
+    ["a wrapper", "Wrapped", ""],
+    ["a number in zigzag", "Zigzag", -5],
+    ["a number that is text", "Long", "-77"],
+    ["a required field", "Required", ""],
+    ["a group", "Grouped", { $typeName: "Grouped.Value", value: "text" }],
+  ])("gives %s to the library", (_, name, value) => {
+    const schema = rareType(name);
+    const message = create(schema, { value } as MessageInitShape<DescMessage>);
+    expect(toBinary(schema, message).length).toBeGreaterThan(0);
+    expectSame(createFrameWriter()(schema, message), schema, message);
+  });
+
+  it("refuses what a required field lacks", () => {
+    const schema = rareType("Required");
+    expect(() => createFrameWriter()(schema, create(schema))).toThrow("required field not set");
+  });
+
   it("writes what is long and what is short in turn, into the same memory", () => {
     const frameOf = createFrameWriter();
-    for (const length of [1, 127, 128, 4000, 70_000, 0, 3_000_000, 5]) {
-      const message = create(FieldDescriptorProtoSchema, { name: "x".repeat(length) });
-      expectSame(frameOf(FieldDescriptorProtoSchema, message), FieldDescriptorProtoSchema, message);
+    for (const length of [1, 127, 128, 4000, 16_384, 70_000, 0, 3_000_000, 5]) {
+      const field = [{ name: "x".repeat(length) }];
+      const message = create(DescriptorProtoSchema, { nestedType: [{ nestedType: [{ field }] }] });
+      expectSame(frameOf(DescriptorProtoSchema, message), DescriptorProtoSchema, message);
     }
   });
 
@@ -174,6 +226,13 @@ describe("createFrameWriter", () => {
     const message = create(DurationSchema, { seconds: 1n });
     message.$unknown = [{ no: 99, wireType: WireType.LengthDelimited, data: new Uint8Array([2, 7, 7]) }];
     expectSame(createFrameWriter()(DurationSchema, message), DurationSchema, message);
+  });
+
+  it("refuses what is no text", () => {
+    const message = { ...create(HeartbeatRunResponseSchema), sessionId: 5 } as unknown as Message;
+    expect(() => createFrameWriter()(HeartbeatRunResponseSchema, message)).toThrow(
+      /session_id cannot hold 5/,
+    );
   });
 
   it.each([
