@@ -24,7 +24,7 @@ import { startMaintenance } from "./outbox/maintenance.ts";
 import { createOutbox } from "./outbox/outbox.ts";
 import { startWaitingBeats } from "./outbox/waiting-beats.ts";
 import { createAdmission } from "./rpc/admission.ts";
-import { describeError, tooManyCalls } from "./rpc/errors.ts";
+import { describeError, tooManyCalls, tooManyUnfinishedBytes } from "./rpc/errors.ts";
 import { createFindCaller } from "./rpc/find-caller.ts";
 import type { StreamDeps } from "./rpc/stream-deps.ts";
 import { prepareLostTask } from "./upstream/aidbox.ts";
@@ -175,7 +175,10 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
     allowedOrigins: config.allowedOrigins,
     deadlines: { defaultMs: limits.defaultWaitMs, maxMs: limits.maxWaitMs },
     maxMessageBytes: limits.maxMessageBytes,
-    bodyBudget: createBodyBudget(peerLimits.maxUnfinishedBytes),
+    bodyBudget: createBodyBudget(
+      peerLimits.maxUnfinishedBytes,
+      tooManyUnfinishedBytes(peerLimits.maxUnfinishedBytes),
+    ),
     maxMessageMs: peerLimits.bodyTimeoutMs,
     maxExpansion: peerLimits.maxExpansion,
     fastLane: config.fastLane,

@@ -12,12 +12,15 @@ export interface BodyBudget {
   /** Takes room for bytes; false: there is none. */
   take(bytes: number): boolean;
   give(bytes: number): void;
+  /** The error for a body that finds none. */
+  readonly full: ConnectError;
 }
 
-/** Creates a budget. */
-export function createBodyBudget(maxBytes: number): BodyBudget {
+/** Creates a budget. `full` is thrown as it is each time, as in `createCallPlaces`. */
+export function createBodyBudget(maxBytes: number, full: ConnectError): BodyBudget {
   let held = 0;
   return {
+    full,
     take(bytes) {
       held += bytes;
       if (held > maxBytes) {
@@ -30,11 +33,6 @@ export function createBodyBudget(maxBytes: number): BodyBudget {
       held -= bytes;
     },
   };
-}
-
-/** The error for a body that finds no room. */
-export function noRoomError(): ConnectError {
-  return new ConnectError("too many request bodies are under way", Code.ResourceExhausted);
 }
 
 /** The error for a body that did not come in time. */
@@ -72,7 +70,7 @@ export async function* limitedBody(
       const result = await Promise.race([next, stalled.promise]);
       if (result.done !== true) {
         if (!budget.take(result.value.length)) {
-          throw noRoomError();
+          throw budget.full;
         }
         held += result.value.length;
         queue.add(Buffer.from(result.value.buffer, result.value.byteOffset, result.value.length));

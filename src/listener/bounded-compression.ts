@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Compression } from "@connectrpc/connect/protocol";
-import { type BodyBudget, noRoomError } from "./body-budget.ts";
+import type { BodyBudget } from "./body-budget.ts";
 
 // However small a message is, it may become as large as this.
 const minExpandedBytes = 64 * 1024;
@@ -45,7 +45,7 @@ export function createBoundCompression({
       const expandedBytes = Math.max(minExpandedBytes, bytes.length * maxExpansion);
       // In the lanes the body gave this room back in the same turn.
       if (!budget.take(bytes.length)) {
-        throw noRoomError();
+        throw budget.full;
       }
       await enter();
       try {

@@ -17,7 +17,7 @@ import { universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import type { CallHead } from "../model/access.ts";
 import type { CallObserver } from "../model/call-observer.ts";
 import { pathOf, type Route } from "../model/route.ts";
-import { type BodyBudget, noRoomError, stalledError } from "./body-budget.ts";
+import { type BodyBudget, stalledError } from "./body-budget.ts";
 import { type ByteQueue, createByteQueue } from "./byte-queue.ts";
 import { headKey, isHost } from "./call-head.ts";
 import { type CallOutcome, codeOf, outcomeKey } from "./call-outcome.ts";
@@ -157,7 +157,7 @@ export function createFastLane(options: FastLaneOptions): FastLane {
     }
     const reading = readBody(stream, limits.maxMessageBytes, bodyBudget, (body) => {
       if (body === undefined) {
-        fail(call, noRoomError());
+        fail(call, bodyBudget.full);
         return;
       }
       serve(call, spec, body).catch((error) => {

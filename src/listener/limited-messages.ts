@@ -1,4 +1,4 @@
-import { type BodyLimits, noRoomError, pieceBytes, stalledError } from "./body-budget.ts";
+import { type BodyLimits, pieceBytes, stalledError } from "./body-budget.ts";
 import { createByteQueue } from "./byte-queue.ts";
 import { headBytes } from "./frame-writer.ts";
 
@@ -35,7 +35,7 @@ export async function* limitedMessages(
       budget.give(held);
       held = 0;
       if (!budget.take(message.heldBytes)) {
-        throw noRoomError();
+        throw budget.full;
       }
       held = message.heldBytes;
       // What is too large is refused by its first bytes.

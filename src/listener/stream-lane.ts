@@ -9,7 +9,7 @@ import {
 } from "@bufbuild/protobuf";
 import { Code, ConnectError, type HandlerContext, type MethodImplSpec } from "@connectrpc/connect";
 import { type Compression, compressedFlag } from "@connectrpc/connect/protocol";
-import { type BodyBudget, noRoomError, stalledError } from "./body-budget.ts";
+import { type BodyBudget, stalledError } from "./body-budget.ts";
 import { createByteQueue } from "./byte-queue.ts";
 import { type FrameWriter, headBytes } from "./frame-writer.ts";
 import {
@@ -262,7 +262,7 @@ function readMessages(
       queue.add(chunk);
       give();
     } else {
-      refuse(noRoomError());
+      refuse(bodyBudget.full);
     }
   }
 

@@ -62,6 +62,17 @@ export function tooManyCalls(limit: number): ConnectError {
   );
 }
 
+/** The error for a body that has no room beside those that are not whole yet. */
+export function tooManyUnfinishedBytes(limitBytes: number): ConnectError {
+  return errorFromFailure(
+    createFailure(
+      ErrorReason.TOO_MANY_SESSIONS,
+      `the request bodies under way have as many bytes as they may: ${limitBytes}`,
+      { metadata: { limit_bytes: String(limitBytes) }, retryAfterMs: 1000 },
+    ),
+  );
+}
+
 // gRPC carries errors in headers, twice, and clients take 8 KiB of them.
 const maxViolations = 10;
 const maxMessageLength = 1000;

@@ -6,13 +6,14 @@ import { TaskStatusService } from "../../gen/taskgate/v1/task_status_pb.ts";
 import { createBodyBudget } from "../../src/listener/body-budget.ts";
 import { createBoundCompression } from "../../src/listener/bounded-compression.ts";
 import { createRoute } from "../../src/model/route.ts";
+import { tooManyUnfinishedBytes } from "../../src/rpc/errors.ts";
 import { gzipFrame } from "../support/grpc-frame.ts";
 import { sendRaw, useHttp2Session, useListener } from "../support/use-listener.ts";
 
 const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
 
 test("S4 two messages are decompressed at once in all codings, and all keep their room until then", async () => {
-  const budget = createBodyBudget(40);
+  const budget = createBodyBudget(40, tooManyUnfinishedBytes(40));
   const bound = createBoundCompression({ maxExpansion: 200, budget });
   const underWay: PromiseWithResolvers<void>[] = [];
   const slow = (name: string): Compression => ({
@@ -65,6 +66,7 @@ test.each([
     give(bytes: number) {
       held -= bytes;
     },
+    full: tooManyUnfinishedBytes(0),
   };
   const routes = [
     createRoute(

@@ -6,6 +6,7 @@ import { describe, expect, onTestFinished, test } from "vitest";
 import { TaskStatusService } from "../../gen/taskgate/v1/task_status_pb.ts";
 import { createBodyBudget } from "../../src/listener/body-budget.ts";
 import { createRoute } from "../../src/model/route.ts";
+import { tooManyUnfinishedBytes } from "../../src/rpc/errors.ts";
 import { grpcFrame } from "../support/grpc-frame.ts";
 import { type RawResponse, sendRaw, useHttp2Session, useListener } from "../support/use-listener.ts";
 
@@ -193,7 +194,10 @@ describe("S4 S7 half a message of a stream beside the lane", () => {
   });
 
   test("holds no more than there is room for", async () => {
-    const { url } = await useListener({ routes, bodyBudget: createBodyBudget(40_000) });
+    const { url } = await useListener({
+      routes,
+      bodyBudget: createBodyBudget(40_000, tooManyUnfinishedBytes(40_000)),
+    });
     const session = useHttp2Session(url);
     const half = Buffer.concat([grpcFrame(new Uint8Array(), 0, 60_000), Buffer.alloc(30_000)]);
     const first = session.request(headers);
@@ -214,7 +218,7 @@ describe("S4 S7 half a message of a stream beside the lane", () => {
     );
     await new Promise((resolve) => session.ping(resolve));
     const refused = await sendRaw(session, headers, half);
-    expect(refused.body.toString("latin1")).toMatch(/grpc-status: *8/);
+    expect(refused.body.toString("latin1")).toMatch(/grpc-status: *8.*taskgate-reason: *TOO_MANY_SESSIONS/s);
     const closed = new Promise((resolve) => first.once("close", resolve));
     first.close(8);
     await closed;

@@ -4,6 +4,7 @@ import { Health } from "../../gen/grpc/health/v1/health_pb.ts";
 import { createBodyBudget } from "../../src/listener/body-budget.ts";
 import { maxPublicMessageBytes } from "../../src/listener/method-limits.ts";
 import { createRoute } from "../../src/model/route.ts";
+import { tooManyUnfinishedBytes } from "../../src/rpc/errors.ts";
 import { grpcFrame } from "../support/grpc-frame.ts";
 import { sendRaw, useHttp2Session, useListener } from "../support/use-listener.ts";
 
@@ -46,7 +47,7 @@ test.each([
 ])(
   "S4 what nobody needs a token for does not use up the room for bodies: %s, lane %s",
   async (_, type, fastLane) => {
-    const budget = createBodyBudget(64 * 1024);
+    const budget = createBodyBudget(64 * 1024, tooManyUnfinishedBytes(64 * 1024));
     const { url } = await useListener({ routes, fastLane, bodyBudget: budget });
     const session = useHttp2Session(url);
     const half = Buffer.concat([grpcFrame(Buffer.alloc(0), 0, 60_000), Buffer.alloc(16_000)]);

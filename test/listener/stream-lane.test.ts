@@ -18,6 +18,7 @@ import {
 } from "../../gen/taskgate/v1/task_status_pb.ts";
 import { createBodyBudget } from "../../src/listener/body-budget.ts";
 import { createRoute } from "../../src/model/route.ts";
+import { tooManyUnfinishedBytes } from "../../src/rpc/errors.ts";
 import { grpcFrame, gzipFrame } from "../support/grpc-frame.ts";
 import { type RawResponse, sendRaw, useHttp2Session, useListener } from "../support/use-listener.ts";
 
@@ -292,7 +293,7 @@ test("a deadline that passes while an answer is compressed ends the call", async
 });
 
 test("messages that are not whole have one room for all, and give it back", async () => {
-  const budget = createBodyBudget(100_000);
+  const budget = createBodyBudget(100_000, tooManyUnfinishedBytes(100_000));
   const { url } = await useListener({ routes, bodyBudget: budget });
   const session = useHttp2Session(url);
   const half = () => {

@@ -6,7 +6,7 @@ import { type Listener, type ListenerOptions, listen } from "../../src/listener/
 import { createRpcHandler, type RpcHandlerOptions } from "../../src/listener/rpc-handler.ts";
 import { formatListenAddress } from "../../src/model/listen-address.ts";
 import { defaultPeerLimits, type PeerLimits } from "../../src/model/peer-limits.ts";
-import { describeError, tooManyCalls } from "../../src/rpc/errors.ts";
+import { describeError, tooManyCalls, tooManyUnfinishedBytes } from "../../src/rpc/errors.ts";
 
 export interface UsedListener {
   listener: Listener;
@@ -34,7 +34,10 @@ export async function useListener(
     allowedOrigins: [],
     deadlines: { defaultMs: 10_000, maxMs: 20_000 },
     maxMessageBytes: 64 * 1024,
-    bodyBudget: createBodyBudget(defaultPeerLimits.maxUnfinishedBytes),
+    bodyBudget: createBodyBudget(
+      defaultPeerLimits.maxUnfinishedBytes,
+      tooManyUnfinishedBytes(defaultPeerLimits.maxUnfinishedBytes),
+    ),
     maxMessageMs: defaultPeerLimits.bodyTimeoutMs,
     maxExpansion: defaultPeerLimits.maxExpansion,
     fastLane: true,

@@ -176,8 +176,9 @@ export const ErrorReason = {
   OUTBOX_FULL: 19,
 
   /**
-   * The gateway serves as many sessions, or has as many calls under way, as it
-   * may. Code RESOURCE_EXHAUSTED, with `google.rpc.RetryInfo`.
+   * The gateway serves as many sessions, or has as many calls or bytes of their
+   * bodies under way, as it may. Code RESOURCE_EXHAUSTED, with
+   * `google.rpc.RetryInfo`.
    *
    * @generated from enum value: ERROR_REASON_TOO_MANY_SESSIONS = 20;
    */

@@ -38,7 +38,10 @@ const handler = createRpcHandler({
   allowedOrigins: [],
   deadlines: { defaultMs: grantedMs, maxMs: grantedMs },
   maxMessageBytes: request.messageReceiveLimit,
-  bodyBudget: createBodyBudget(limits.maxUnfinishedBytes),
+  bodyBudget: createBodyBudget(
+    limits.maxUnfinishedBytes,
+    new ConnectError("too many bodies", Code.ResourceExhausted),
+  ),
   maxMessageMs: limits.bodyTimeoutMs,
   // The suite pads messages with zeros, which brotli makes thousands of times as small.
   maxExpansion: 10_000,
