@@ -1,5 +1,6 @@
 import { type Duration, durationMs } from "@bufbuild/protobuf/wkt";
 import { Directive } from "../gen/taskgate/v1/session_pb.ts";
+import { isUnreachable } from "./gateway.ts";
 
 /** What every heartbeat is answered with. */
 interface Beaten {
@@ -19,11 +20,12 @@ export interface Lease {
 }
 
 const retryDelayMs = 500;
+const maxFirstBeats = 4;
 
 /** Begins a lease with the first heartbeat, and beats. A browser has no bidirectional streams that could. */
 export async function keepLease(beat: (sessionId: string) => Promise<Beaten>): Promise<Lease> {
   const lost = new AbortController();
-  let { sessionId, leaseDuration, nextHeartbeat } = await beat("");
+  let { sessionId, leaseDuration, nextHeartbeat } = await firstBeat(beat);
   let heardMs = performance.now();
   let timer = setTimeout(beatAgain, msOf(nextHeartbeat, 10_000));
   let isStopped = false;
@@ -62,6 +64,20 @@ export async function keepLease(beat: (sessionId: string) => Promise<Beaten>): P
       clearTimeout(timer);
     },
   };
+}
+
+// What has begun needs its lease, also while the gateway is started again.
+async function firstBeat(beat: (sessionId: string) => Promise<Beaten>): Promise<Beaten> {
+  for (let count = 1; ; count++) {
+    try {
+      return await beat("");
+    } catch (error) {
+      if (count === maxFirstBeats || !isUnreachable(error)) {
+        throw error;
+      }
+      await new Promise((resolve) => setTimeout(resolve, retryDelayMs));
+    }
+  }
 }
 
 function msOf(duration: Duration | undefined, otherwise: number): number {
