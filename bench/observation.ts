@@ -19,7 +19,7 @@ const runs = 1000;
  */
 export async function runObservation({
   children,
-  rounds = 7,
+  rounds = 21,
   progress,
 }: ScenarioContext): Promise<ScenarioResult> {
   const collector = await startUpstream(children);
@@ -55,7 +55,7 @@ export async function runObservation({
       load,
       rounds,
       warmUpMs: 2000,
-      roundMs: 1000,
+      roundMs: 500,
       progress: (step) => progress(`${name}: ${step}`),
     });
     results.push({ name, samples, summary: summarizeThroughput(samples, reference) });
