@@ -1,4 +1,4 @@
-import { Code, ConnectError, type Interceptor, type Transport, type UnaryRequest } from "@connectrpc/connect";
+import { Code, ConnectError, type Interceptor, type Transport } from "@connectrpc/connect";
 import { createGrpcWebTransport } from "@connectrpc/connect-web";
 
 /**
@@ -28,7 +28,7 @@ const retry: Interceptor = (next) => async (request) => {
     try {
       return await next(request);
     } catch (error) {
-      if (request.stream || attempt === 8 || !mayRepeat(error, request)) {
+      if (request.stream || attempt === 8 || !mayRepeat(error, request.message)) {
         throw error;
       }
       await new Promise((resolve) => setTimeout(resolve, Math.random() * Math.min(5000, 200 * 2 ** attempt)));
@@ -36,12 +36,11 @@ const retry: Interceptor = (next) => async (request) => {
   }
 };
 
-// A call with an id of its own counts once, however often it arrives, and so do heartbeats.
-function mayRepeat(error: unknown, { method, message }: UnaryRequest): boolean {
+// A call with an id of its own counts once, however often it arrives.
+function mayRepeat(error: unknown, message: object): boolean {
   const isRefused = ConnectError.from(error).code === Code.Unavailable;
   const hasId = "requestId" in message && message.requestId !== "";
-  const isBeat = method.name.startsWith("Heartbeat");
-  return isRefused || ((hasId || isBeat) && isUnreachable(error));
+  return isRefused || (hasId && isUnreachable(error));
 }
 
 /** Whether the gateway is away, or was not heard: what it says itself carries a reason. */

@@ -20,7 +20,7 @@ export interface Lease {
 }
 
 const retryDelayMs = 500;
-const maxFirstBeats = 4;
+const firstBeatMs = 20_000;
 
 /** Begins a lease with the first heartbeat, and beats. A browser has no bidirectional streams that could. */
 export async function keepLease(beat: (sessionId: string) => Promise<Beaten>): Promise<Lease> {
@@ -68,11 +68,12 @@ export async function keepLease(beat: (sessionId: string) => Promise<Beaten>): P
 
 // What has begun needs its lease, also while the gateway is started again.
 async function firstBeat(beat: (sessionId: string) => Promise<Beaten>): Promise<Beaten> {
-  for (let count = 1; ; count++) {
+  const giveUpMs = performance.now() + firstBeatMs;
+  for (;;) {
     try {
       return await beat("");
     } catch (error) {
-      if (count === maxFirstBeats || !isUnreachable(error)) {
+      if (performance.now() >= giveUpMs || !isUnreachable(error)) {
         throw error;
       }
       await new Promise((resolve) => setTimeout(resolve, retryDelayMs));
